@@ -1,0 +1,1 @@
+//! The Ganger broker: the shell around the scheduler.

@@ -1,0 +1,1 @@
+//! Runnable stories about Ganger, the example client among them.

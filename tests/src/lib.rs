@@ -1,0 +1,1 @@
+//! The harness, simulator and end-to-end tests of Ganger.

@@ -1,0 +1,1 @@
+//! The Ganger worker: a library of handlers and the stock worker binary.
