@@ -50,6 +50,12 @@ pub const LIVENESS: u32 = 3;
 /// How long a worker whose connection broke may take to come back before its tasks move.
 pub const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a broker that has just started waits for the workers of its last life before it runs their
+/// tasks anew. Longer than a worker's longest pause between two tries to connect.
+pub const REATTACH_WINDOW: Duration = Duration::from_secs(5);
+/// A worker's or client's longest pause between two tries to connect.
+pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// Tries at a task that fails, unless its options say otherwise.
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Workers that may die while running a task before the task is `dead`.

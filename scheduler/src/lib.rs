@@ -1,1 +1,57 @@
-//! The leader's brain of Ganger: a scheduler that is a value, with no I/O, no clock and no randomness.
+//! The leader's brain: a scheduler that is a value.
+//!
+//! It owns tasks, workers, clients, queues, deadlines and knowledge, and touches nothing else: no socket,
+//! no file, no clock, no randomness. What happens comes in as [`Input`], what is to be done goes out as
+//! [`Effect`], and time comes in with every call.
+//!
+//! # The contract of the shell
+//! ```text
+//!            ┌──────────────────────────────────────────────────────────────┐
+//!            ▼                                                              │
+//!   handle(now, input)   one or more inputs that are there already          │
+//!   poll_effect()        until it returns None; carry each out in order;    │
+//!                        gather the Appends, write and sync them once,      │
+//!                        then handle(now, Journaled { upto }) and poll again│
+//!   poll_timeout()       sleep until then, or until there is input ─────────┘
+//!   handle_timeout(now)  when that moment has come; calling it early does nothing
+//! ```
+//! `now` must not go back. When both are due, take the input in before the time-out: a peer must not be
+//! judged silent while its message waits at the door.
+
+pub mod config;
+pub mod effect;
+pub mod input;
+pub mod record;
+pub mod time;
+
+mod apply;
+mod arena;
+mod client;
+mod client_session;
+mod counters;
+mod dispatch;
+mod explain;
+mod invariants;
+mod knowledge;
+mod knowledge_requests;
+mod listing;
+mod orphans;
+mod output;
+mod queue;
+mod random;
+mod report;
+mod retention;
+mod scheduler;
+mod submit;
+mod task;
+mod timers;
+mod worker;
+mod worker_session;
+
+pub use config::Config;
+pub use counters::Counters;
+pub use effect::{ClientReply, Effect, Publication, WorkerCommand};
+pub use input::{ClientRequest, Input, WorkerRequest};
+pub use record::{Lsn, Record};
+pub use scheduler::Scheduler;
+pub use time::{Now, Time, Wall};

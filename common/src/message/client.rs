@@ -53,6 +53,10 @@ array! {
 pub struct Submit<'a> {
     /// Chosen by the client, echoed in `accepted`.
     pub seq: u64,
+    /// These tasks were handed in before and the broker may have forgotten them with its last life: a
+    /// worker may still run one. A broker that has just started waits a little for that worker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// The tasks, in the order in which they queue.
     #[serde(borrow)]
     pub tasks: List<NewTask<'a>, { limits::BATCH_ITEMS_MAX }>,

@@ -1,0 +1,281 @@
+//! How facts change the state: the one way, live and in recovery.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_common::{Attempt, Outcome, TaskId};
+
+use crate::arena::TaskKey;
+use crate::client::ClientKey;
+use crate::input::NewTask;
+use crate::record::{AttemptEnded, Record, Settlement};
+use crate::scheduler::Scheduler;
+use crate::task::{DelayReason, Extra, State, Task};
+use crate::time::{Time, Wall};
+use crate::timers::Timer;
+
+/// What the live path knows about new tasks beside the facts. Nothing of it survives a restart.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// Who wants the outcomes.
+    pub(crate) owner: Option<ClientKey>,
+    /// Not to be given out before this: a worker of the broker's last life may still have them.
+    pub(crate) hold_until: Option<Time>,
+}
+
+impl Scheduler {
+    /// Makes a fact part of the state.
+    ///
+    /// Only for records that this scheduler, or one before it, has appended, in their order. A record that
+    /// speaks of a task that is not known, or that is settled already, changes nothing.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Started { epoch } => self.config.epoch = self.config.epoch.max(*epoch),
+            Record::Accepted { at, tasks } => self.apply_accepted(*at, tasks, Origin::default()),
+            Record::AttemptEnded(ended) => self.apply_attempt_ended(ended),
+            Record::Settled { at, tasks } => {
+                for settlement in tasks {
+                    self.apply_settlement(*at, settlement);
+                }
+            }
+            Record::Retried { at, tasks } => {
+                for task in tasks {
+                    self.apply_retried(*at, *task);
+                }
+            }
+            Record::Forgotten { settled, dead } => self.apply_forgotten(*settled, *dead),
+            Record::Knowledge(change) => {
+                self.knowledge.apply(change, self.config.knowledge_history_max);
+            }
+        }
+    }
+
+    pub(crate) fn apply_accepted(&mut self, at: Wall, tasks: &[NewTask], origin: Origin) {
+        let mut last_kind = None;
+        for new in tasks {
+            if self.arena.find(new.id).is_some() {
+                continue; // Twice in one batch.
+            }
+            let kind = match &last_kind {
+                Some((name, key)) if *name == &new.kind => *key,
+                _ => self.queues.intern(&new.kind),
+            };
+            last_kind = Some((&new.kind, kind));
+            self.next_seq += 1;
+            let key = self.arena.insert(Task {
+                id: new.id,
+                kind,
+                priority: new.options.as_ref().map_or(0, |options| options.priority),
+                attempt: Attempt(0),
+                links: Default::default(),
+                seq: self.next_seq,
+                submitted: at,
+                owner: origin.owner,
+                data: new.payload.clone(),
+                extra: None,
+                state: State::Ready,
+            });
+            self.unsettled += 1;
+            self.payload_bytes += new.payload.len();
+            let due = self.install_options(key, at, new, origin);
+            match origin.hold_until {
+                Some(hold) => self.delay(key, hold.max(due), DelayReason::Reattach),
+                None if due > self.now.time => self.delay(key, due, DelayReason::Asked),
+                None => self.queues.push(&mut self.arena, key, false),
+            }
+        }
+    }
+
+    /// Gives a task its options, and says when it is due.
+    fn install_options(&mut self, key: TaskKey, at: Wall, new: &NewTask, origin: Origin) -> Time {
+        let Some(options) = &new.options else { return self.now.time };
+        let due = self.time_of(at.plus(Duration::from_millis(options.delay_ms)));
+        let expires = options.ttl_ms.map(|ttl| self.time_of(at.plus(Duration::from_millis(ttl))));
+        let task = &mut self.arena[key];
+        if options.detached {
+            task.owner = None;
+        }
+        let mut extra = Extra { options: (**options).clone(), ..Extra::default() };
+        extra.followers.extend(origin.owner.filter(|_| options.events && !options.detached));
+        self.timers.set(&mut extra.expires, Timer::TaskExpires(key), expires);
+        task.extra = Some(Box::new(extra));
+        due
+    }
+
+    fn apply_attempt_ended(&mut self, ended: &AttemptEnded) {
+        let Some(key) = self.arena.find(ended.task) else { return };
+        if self.arena[key].is_settled() {
+            return;
+        }
+        self.detach(key);
+        let task = &mut self.arena[key];
+        task.attempt = task.attempt.max(ended.attempt);
+        task.extra_mut().book(ended);
+        match ended.retry_at {
+            Some(at) => self.delay(key, self.time_of(at), DelayReason::Backoff),
+            None => self.queues.push(&mut self.arena, key, true),
+        }
+    }
+
+    fn apply_settlement(&mut self, at: Wall, settlement: &Settlement) {
+        let Some(key) = self.arena.find(settlement.task) else { return };
+        if self.arena[key].is_settled() {
+            return;
+        }
+        self.detach(key);
+        self.stop_expiry(key);
+        let task = &mut self.arena[key];
+        self.unsettled -= 1;
+        self.payload_bytes -= task.data.len();
+        if settlement.attempt > Attempt(0) {
+            task.attempt = settlement.attempt;
+        }
+        if let Some(ended) = &settlement.ended {
+            task.extra_mut().book(ended);
+        }
+        task.state = State::Settled {
+            outcome: settlement.outcome,
+            cause: settlement.cause,
+            at,
+            worker: settlement.worker,
+        };
+        if Task::is_retryable_outcome(settlement.outcome) {
+            self.retention.bury(&mut self.arena, key);
+        } else {
+            task.data = settlement.result.clone();
+            let time = self.time_of(at);
+            self.retention.keep(&mut self.arena, key, time);
+            self.arm_retention();
+        }
+        self.count_outcome(settlement.outcome);
+    }
+
+    fn apply_retried(&mut self, at: Wall, task: TaskId) {
+        let Some(key) = self.arena.find(task) else { return };
+        if !self.arena[key].outcome().is_some_and(Task::is_retryable_outcome) {
+            return;
+        }
+        self.retention.exhume(&mut self.arena, key);
+        let task = &mut self.arena[key];
+        let extra = task.extra_mut();
+        (extra.failures, extra.timeouts, extra.crashes) = (0, 0, 0);
+        task.submitted = at;
+        self.unsettled += 1;
+        self.payload_bytes += task.data.len();
+        self.counters.tasks_retried += 1;
+        self.queues.push(&mut self.arena, key, false);
+    }
+
+    fn apply_forgotten(&mut self, settled: u32, dead: u32) {
+        for _ in 0..settled {
+            if let Some(key) = self.retention.pop_kept(&mut self.arena) {
+                self.arena.remove(key);
+            }
+        }
+        for _ in 0..dead {
+            if let Some(key) = self.retention.pop_buried(&mut self.arena) {
+                self.arena.remove(key);
+            }
+        }
+    }
+
+    /// Takes a task that is not settled out of wherever it is.
+    pub(crate) fn detach(&mut self, key: TaskKey) {
+        let task = &self.arena[key];
+        let (kind, bytes) = (task.kind, task.data.len());
+        match task.state {
+            State::Ready | State::Gated { .. } => self.queues.remove(&mut self.arena, key),
+            State::Delayed { due, .. } => {
+                self.timers.remove(due, Timer::TaskDue(key));
+                self.delayed -= 1;
+            }
+            State::Assigned { worker, .. } => {
+                if let Some(worker) = self.fleet.get_mut(worker) {
+                    self.arena.unlink(&mut worker.assigned, key);
+                    worker.held_bytes -= bytes;
+                }
+                self.fleet.assigned -= 1;
+                self.queues.kind_mut(kind).leased -= 1;
+                self.fleet.touch(worker);
+            }
+            State::Running { worker, .. } => {
+                if let Some(worker) = self.fleet.get_mut(worker) {
+                    self.arena.unlink(&mut worker.running, key);
+                    worker.held_bytes -= bytes;
+                }
+                self.fleet.running -= 1;
+                self.queues.kind_mut(kind).leased -= 1;
+                self.fleet.touch(worker);
+                self.stop_run_limit(key);
+            }
+            State::Settled { .. } => unreachable!("callers leave settled tasks alone"),
+        }
+    }
+
+    pub(crate) fn delay(&mut self, key: TaskKey, due: Time, why: DelayReason) {
+        self.arena[key].state = State::Delayed { due, why };
+        self.timers.insert(due, Timer::TaskDue(key));
+        self.delayed += 1;
+    }
+
+    pub(crate) fn on_task_due(&mut self, key: TaskKey) {
+        self.delayed -= 1;
+        self.queues.push(&mut self.arena, key, false);
+    }
+
+    pub(crate) fn stop_expiry(&mut self, key: TaskKey) {
+        if let Some(extra) = &mut self.arena[key].extra {
+            self.timers.set(&mut extra.expires, Timer::TaskExpires(key), None);
+        }
+    }
+
+    pub(crate) fn stop_run_limit(&mut self, key: TaskKey) {
+        if let Some(extra) = &mut self.arena[key].extra {
+            self.timers.set(&mut extra.run_deadline, Timer::RunLimit(key), None);
+        }
+    }
+
+    /// When a moment by the wall clock is, on the clock that decisions are made on.
+    pub(crate) fn time_of(&self, wall: Wall) -> Time {
+        match wall >= self.now.wall {
+            true => self.now.time.plus(wall.since(self.now.wall)),
+            false => Time(self.now.time.0.saturating_sub(self.now.wall.since(wall).as_micros() as u64)),
+        }
+    }
+
+    /// After recovery: nothing that was ready is given out before its last worker had its chance.
+    pub(crate) fn hold_recovered(&mut self) {
+        let Some(until) = self.slots.reattach else { return };
+        let ready: Vec<TaskKey> = self
+            .arena
+            .iter()
+            .filter(|(_, task)| matches!(task.state, State::Ready | State::Gated { .. }))
+            .map(|(key, _)| key)
+            .collect();
+        for key in ready {
+            self.queues.remove(&mut self.arena, key);
+            self.delay(key, until, DelayReason::Reattach);
+        }
+    }
+
+    fn count_outcome(&mut self, outcome: Outcome) {
+        let counters = &mut self.counters;
+        match outcome {
+            Outcome::Succeeded => counters.tasks_succeeded += 1,
+            Outcome::Failed => counters.tasks_failed += 1,
+            Outcome::Cancelled => counters.tasks_cancelled += 1,
+            Outcome::Expired => counters.tasks_expired += 1,
+            Outcome::Dead => counters.tasks_dead += 1,
+        }
+    }
+}
+
+/// A settlement without a result.
+pub(crate) fn settlement(
+    task: TaskId,
+    outcome: Outcome,
+    attempt: Attempt,
+    cause: crate::record::Cause,
+) -> Settlement {
+    Settlement { task, outcome, attempt, worker: None, cause, result: Bytes::new(), ended: None }
+}

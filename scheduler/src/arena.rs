@@ -1,0 +1,244 @@
+//! Where the tasks are: slots that never move, an index by id, and lists that run through the slots.
+//!
+//! Slots live in chunks, so that growing copies nothing; the index is split into shards, so that growing
+//! it never moves more than a sliver at a time. A task is in at most one list at any moment (the queue of
+//! its kind, the hands of a worker, the kept outcomes), which is why one pair of links in the task is
+//! enough and leaving a list costs the same wherever the task stands in it.
+
+use std::hash::BuildHasher;
+use std::ops::{Index, IndexMut};
+
+use foldhash::fast::FixedState;
+use ganger_common::TaskId;
+use hashbrown::HashTable;
+
+use crate::task::Task;
+
+/// A slot. Reused after its task is gone: whoever keeps one must be told when that happens.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct TaskKey(u32);
+
+impl TaskKey {
+    const NONE: Self = Self(u32::MAX);
+
+    fn some(self) -> Option<Self> {
+        (self != Self::NONE).then_some(self)
+    }
+}
+
+/// The links of a task to its neighbours in the list that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Links {
+    prev: TaskKey,
+    next: TaskKey,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { prev: TaskKey::NONE, next: TaskKey::NONE }
+    }
+}
+
+/// A list of tasks. It does not know which tasks it may hold: its owner does.
+#[derive(Debug)]
+pub(crate) struct List {
+    head: TaskKey,
+    tail: TaskKey,
+    len: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { head: TaskKey::NONE, tail: TaskKey::NONE, len: 0 }
+    }
+}
+
+impl List {
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn head(&self) -> Option<TaskKey> {
+        self.head.some()
+    }
+
+    pub(crate) fn tail(&self) -> Option<TaskKey> {
+        self.tail.some()
+    }
+}
+
+#[derive(Debug)]
+enum Slot {
+    Used(Task),
+    Free { next: TaskKey },
+}
+
+const CHUNK: usize = 4_096;
+const SHARDS: usize = 256;
+
+/// All tasks that are remembered.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    chunks: Vec<Vec<Slot>>,
+    free: TaskKey,
+    shards: Vec<HashTable<TaskKey>>,
+    hasher: FixedState,
+}
+
+impl Arena {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            chunks: Vec::new(),
+            free: TaskKey::NONE,
+            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            hasher: FixedState::with_seed(seed),
+        }
+    }
+
+    pub(crate) fn find(&self, id: TaskId) -> Option<TaskKey> {
+        let hash = self.hasher.hash_one(id);
+        self.shards[shard(hash)].find(hash, |key| self[*key].id == id).copied()
+    }
+
+    /// Stores a task whose id is not known yet.
+    pub(crate) fn insert(&mut self, task: Task) -> TaskKey {
+        let hash = self.hasher.hash_one(task.id);
+        let key = self.take_slot(task);
+        let (chunks, hasher) = (&self.chunks, &self.hasher);
+        self.shards[shard(hash)].insert_unique(hash, key, |key| hasher.hash_one(used(chunks, *key).id));
+        key
+    }
+
+    /// Forgets a task that is in no list.
+    pub(crate) fn remove(&mut self, key: TaskKey) -> Task {
+        let hash = self.hasher.hash_one(self[key].id);
+        if let Ok(entry) = self.shards[shard(hash)].find_entry(hash, |other| *other == key) {
+            entry.remove();
+        }
+        let slot = &mut self.chunks[key.0 as usize / CHUNK][key.0 as usize % CHUNK];
+        match std::mem::replace(slot, Slot::Free { next: self.free }) {
+            Slot::Used(task) => {
+                self.free = key;
+                task
+            }
+            Slot::Free { .. } => unreachable!("the index above has already found a task in this slot"),
+        }
+    }
+
+    fn take_slot(&mut self, task: Task) -> TaskKey {
+        if let Some(key) = self.free.some() {
+            let slot = &mut self.chunks[key.0 as usize / CHUNK][key.0 as usize % CHUNK];
+            if let Slot::Free { next } = *slot {
+                self.free = next;
+            }
+            *slot = Slot::Used(task);
+            return key;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let last = self.chunks.len() - 1;
+        self.chunks[last].push(Slot::Used(task));
+        TaskKey((last * CHUNK + self.chunks[last].len() - 1) as u32)
+    }
+
+    /// Every task, in the order of the slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TaskKey, &Task)> {
+        self.chunks.iter().enumerate().flat_map(|(chunk, slots)| {
+            slots.iter().enumerate().filter_map(move |(index, slot)| match slot {
+                Slot::Used(task) => Some((TaskKey((chunk * CHUNK + index) as u32), task)),
+                Slot::Free { .. } => None,
+            })
+        })
+    }
+
+    /// Slots that were ever used: the range of [`at`](Self::at).
+    pub(crate) fn slots(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+    }
+
+    /// The task in a slot, if there is one.
+    pub(crate) fn at(&self, slot: usize) -> Option<TaskKey> {
+        match self.chunks.get(slot / CHUNK)?.get(slot % CHUNK)? {
+            Slot::Used(_) => Some(TaskKey(slot as u32)),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    pub(crate) fn push_back(&mut self, list: &mut List, key: TaskKey) {
+        self[key].links = Links { prev: list.tail, next: TaskKey::NONE };
+        match list.tail.some() {
+            Some(tail) => self[tail].links.next = key,
+            None => list.head = key,
+        }
+        list.tail = key;
+        list.len += 1;
+    }
+
+    pub(crate) fn push_front(&mut self, list: &mut List, key: TaskKey) {
+        self[key].links = Links { prev: TaskKey::NONE, next: list.head };
+        match list.head.some() {
+            Some(head) => self[head].links.prev = key,
+            None => list.tail = key,
+        }
+        list.head = key;
+        list.len += 1;
+    }
+
+    /// Takes a task out of the list that it is in.
+    pub(crate) fn unlink(&mut self, list: &mut List, key: TaskKey) {
+        let Links { prev, next } = std::mem::take(&mut self[key].links);
+        match prev.some() {
+            Some(prev) => self[prev].links.next = next,
+            None => list.head = next,
+        }
+        match next.some() {
+            Some(next) => self[next].links.prev = prev,
+            None => list.tail = prev,
+        }
+        list.len -= 1;
+    }
+
+    /// The tasks of a list from the front.
+    pub(crate) fn walk<'a>(&'a self, list: &List) -> impl Iterator<Item = TaskKey> + 'a {
+        std::iter::successors(list.head(), |key| self[*key].links.next.some())
+    }
+
+    /// The tasks of a list from the back.
+    pub(crate) fn walk_back<'a>(&'a self, list: &List) -> impl Iterator<Item = TaskKey> + 'a {
+        std::iter::successors(list.tail(), |key| self[*key].links.prev.some())
+    }
+}
+
+impl Index<TaskKey> for Arena {
+    type Output = Task;
+
+    fn index(&self, key: TaskKey) -> &Task {
+        used(&self.chunks, key)
+    }
+}
+
+impl IndexMut<TaskKey> for Arena {
+    fn index_mut(&mut self, key: TaskKey) -> &mut Task {
+        match &mut self.chunks[key.0 as usize / CHUNK][key.0 as usize % CHUNK] {
+            Slot::Used(task) => task,
+            Slot::Free { .. } => unreachable!("a key outlived its task"),
+        }
+    }
+}
+
+fn used(chunks: &[Vec<Slot>], key: TaskKey) -> &Task {
+    match &chunks[key.0 as usize / CHUNK][key.0 as usize % CHUNK] {
+        Slot::Used(task) => task,
+        Slot::Free { .. } => unreachable!("a key outlived its task"),
+    }
+}
+
+/// The table within a shard uses the low bits and the top seven; these lie between.
+fn shard(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}

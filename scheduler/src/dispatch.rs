@@ -1,0 +1,289 @@
+//! Who gets what.
+//!
+//! Slots come first, in breadth: the worker with the least to do gets the next task, and a batch is no
+//! larger than an even share, so that few tasks spread over all. Only then do the reserves fill up. What
+//! has not started and would sit there while somebody else has nothing to do is recalled.
+
+use std::time::Duration;
+
+use ganger_common::limits::{BATCH_BYTES_TARGET, BATCH_ITEMS_MAX};
+use ganger_common::message::Durability;
+
+use crate::arena::TaskKey;
+use crate::effect::{Dispatch, Effect, WorkerCommand};
+use crate::queue::KindKey;
+use crate::record::Cause;
+use crate::scheduler::{Draining, Scheduler};
+use crate::task::State;
+use crate::timers::Timer;
+use crate::worker::{WorkerKey, lease_of};
+
+/// Tasks of one kind that are given out in a row while another kind waits whose first task is older.
+const TURN_MAX: usize = 64;
+
+/// How long a worker may have nothing to do before others hand over what they have not started. Well
+/// below the tenth of a second that people notice, well above a round trip.
+const REBALANCE_AFTER: Duration = Duration::from_millis(20);
+
+impl Scheduler {
+    /// Gives out what can be given out.
+    pub(crate) fn dispatch(&mut self) {
+        self.refresh_touched();
+        let over = matches!(self.draining, Some(Draining::Overdue | Draining::Over));
+        let rests = self.draining.is_some() && self.config.durability == Durability::Journal;
+        if over || rests {
+            return;
+        }
+        let mut served: Vec<WorkerKey> = Vec::new();
+        self.dispatch_gated(&mut served);
+        while let Some((_, _, kind)) = self.queues.first_ready() {
+            let Some((_, _, worker)) = self.queues.least_loaded(kind) else {
+                self.queues.unrank(kind);
+                continue;
+            };
+            let share = self.share(kind, worker);
+            for _ in 0..share {
+                let Some(task) = self.queues.pop(&mut self.arena, kind) else { break };
+                self.assign(task, worker);
+            }
+            self.queues.rerank(&self.arena, kind);
+            served.push(worker);
+            self.reopen(worker);
+        }
+        self.send_outgoing(&served);
+        self.arm_rebalance();
+    }
+
+    /// How many tasks of a kind the worker should get in a row.
+    fn share(&self, kind: KindKey, worker: WorkerKey) -> usize {
+        let Some(worker) = self.fleet.get(worker) else { return 0 };
+        let most = match worker.idle_slots() {
+            0 => worker.room(&self.config),
+            idle => idle.min(worker.room(&self.config)),
+        } as usize;
+        let even = self.queues.kind(kind).ready.div_ceil(self.queues.open_len(kind).max(1));
+        let turn = match self.queues.second_ready() {
+            Some(_) => TURN_MAX,
+            None => BATCH_ITEMS_MAX,
+        };
+        // A batch of large payloads must not overshoot what one worker may hold by more than one task.
+        let bytes_left = self.config.worker_bytes_max.saturating_sub(worker.held_bytes);
+        let average = (self.payload_bytes / self.unsettled.max(1)).max(1);
+        most.min(even).min(turn).min((bytes_left / average).max(1))
+    }
+
+    /// Tasks that need knowledge go to whoever has it, before the others of their kind.
+    fn dispatch_gated(&mut self, served: &mut Vec<WorkerKey>) {
+        if self.queues.gated.is_empty() {
+            return;
+        }
+        let kinds: Vec<KindKey> = self.queues.gated.iter().copied().collect();
+        for kind in kinds {
+            while let Some((revision, _, task)) = self.queues.kind(kind).gated.first().copied() {
+                // The needs ascend: when nobody has enough for this one, nobody has for the next.
+                let knows = |worker: &WorkerKey| {
+                    self.fleet.get(*worker).is_some_and(|worker| worker.revision >= revision)
+                };
+                let classes = &self.queues.kind(kind).classes;
+                let worker = classes
+                    .iter()
+                    .filter_map(|class| {
+                        self.queues.class(*class).open.iter().find(|(_, _, worker)| knows(worker))
+                    })
+                    .min()
+                    .map(|(_, _, worker)| *worker);
+                let Some(worker) = worker else { break };
+                self.queues.remove(&mut self.arena, task);
+                self.assign(task, worker);
+                served.push(worker);
+                self.reopen(worker);
+            }
+        }
+    }
+
+    /// Gives a task that is in no queue any more to a worker, as its next attempt.
+    fn assign(&mut self, key: TaskKey, to: WorkerKey) {
+        let Some(worker) = self.fleet.get_mut(to) else {
+            unreachable!("only workers of the fleet are open");
+        };
+        let task = &mut self.arena[key];
+        task.attempt = task.attempt.next();
+        task.state = State::Assigned { worker: to, epoch: self.config.epoch, at: self.now.time };
+        worker.held_bytes += task.data.len();
+        let kind = self.queues.kind_mut(task.kind);
+        kind.leased += 1;
+        worker.outgoing.push(Dispatch {
+            task: task.id,
+            attempt: task.attempt,
+            kind: kind.name.clone(),
+            payload: task.data.clone(),
+            run_limit: task.run_limit(),
+            confirm: task.needs_confirm(),
+            events: task.wants_events(),
+        });
+        self.arena.push_back(&mut worker.assigned, key);
+        self.fleet.assigned += 1;
+        self.counters.attempts_given += 1;
+    }
+
+    fn send_outgoing(&mut self, served: &[WorkerKey]) {
+        let epoch = self.config.epoch;
+        for key in served {
+            let Some(worker) = self.fleet.get_mut(*key) else { continue };
+            let Some(conn) = worker.conn else { continue };
+            let mut outgoing = std::mem::take(&mut worker.outgoing).into_iter().peekable();
+            while outgoing.peek().is_some() {
+                let mut bytes = 0;
+                let mut tasks = Vec::with_capacity(outgoing.len().min(BATCH_ITEMS_MAX));
+                while tasks.len() < BATCH_ITEMS_MAX
+                    && bytes < BATCH_BYTES_TARGET
+                    && let Some(task) = outgoing.next()
+                {
+                    bytes += task.payload.len();
+                    tasks.push(task);
+                }
+                self.out.push(Effect::ToWorker { conn, command: WorkerCommand::Tasks { epoch, tasks } });
+            }
+        }
+    }
+
+    fn refresh_touched(&mut self) {
+        for key in std::mem::take(&mut self.fleet.touched) {
+            if let Some(worker) = self.fleet.get_mut(key) {
+                worker.touched = false;
+            }
+            self.place(key);
+        }
+    }
+
+    /// After a worker was served: behind others that are as full.
+    fn reopen(&mut self, key: WorkerKey) {
+        self.turn += 1;
+        if let Some(worker) = self.fleet.get_mut(key) {
+            worker.served = self.turn;
+        }
+        self.place(key);
+    }
+
+    fn place(&mut self, key: WorkerKey) {
+        let Some(worker) = self.fleet.get_mut(key) else { return };
+        let new = worker.load(key, &self.config);
+        let old = std::mem::replace(&mut worker.open, new);
+        if old != new {
+            self.queues.set_open(&self.arena, worker.class, old, new);
+        }
+    }
+
+    /// Looks again a little later if somebody has nothing to do while others have tasks in reserve.
+    fn arm_rebalance(&mut self) {
+        if self.fleet.assigned == 0 || self.slots.rebalance.is_some() {
+            return;
+        }
+        let is_idle = |(load, _, _): &(u32, u64, WorkerKey)| *load < 1_000;
+        if self.queues.classes().any(|(_, class)| class.open.first().is_some_and(is_idle)) {
+            let at = self.now.time.plus(REBALANCE_AFTER);
+            self.timers.set(&mut self.slots.rebalance, Timer::Rebalance, Some(at));
+        }
+    }
+
+    /// Recalls what waits at one worker when another that could run it has a free slot.
+    pub(crate) fn rebalance(&mut self) {
+        let mut idle: Vec<(WorkerKey, u32)> = self
+            .fleet
+            .iter()
+            .map(|(key, worker)| (key, worker.idle_slots().min(worker.room(&self.config))))
+            .filter(|(_, slots)| *slots > 0)
+            .collect();
+        if idle.is_empty() {
+            return;
+        }
+        let mut donors: Vec<(usize, WorkerKey)> = self
+            .fleet
+            .iter()
+            .filter(|(_, worker)| worker.recall.is_none() && worker.conn.is_some())
+            .filter(|(_, worker)| self.holds_back(worker))
+            .map(|(key, worker)| (worker.assigned.len(), key))
+            .collect();
+        donors.sort_unstable_by(|a, b| b.cmp(a));
+        for (waiting, donor) in donors {
+            let Some(kind) = self.last_assigned_kind(donor) else { continue };
+            let mut wanted = 0;
+            for (taker, slots) in &mut idle {
+                if *taker != donor && *slots > 0 && self.serves(*taker, kind) {
+                    let part = (*slots).min(waiting as u32 - wanted);
+                    *slots -= part;
+                    wanted += part;
+                    if wanted as usize == waiting {
+                        break;
+                    }
+                }
+            }
+            if wanted > 0 {
+                self.recall(donor, wanted);
+            }
+        }
+        self.arm_rebalance();
+    }
+
+    /// Whether the worker has tasks that it has had for a while and that wait for a slot.
+    fn holds_back(&self, worker: &crate::worker::Worker) -> bool {
+        let Some(oldest) = worker.assigned.head() else { return false };
+        let State::Assigned { at, .. } = self.arena[oldest].state else { return false };
+        worker.idle_slots() == 0 && self.now.time.since(at) >= REBALANCE_AFTER
+    }
+
+    fn last_assigned_kind(&self, worker: WorkerKey) -> Option<KindKey> {
+        let last = self.fleet.get(worker)?.assigned.tail()?;
+        Some(self.arena[last].kind)
+    }
+
+    fn serves(&self, worker: WorkerKey, kind: KindKey) -> bool {
+        let Some(worker) = self.fleet.get(worker) else { return false };
+        self.queues.class(worker.class).kinds.binary_search(&kind).is_ok()
+    }
+
+    fn recall(&mut self, from: WorkerKey, count: u32) {
+        let Some(worker) = self.fleet.get_mut(from) else { return };
+        let Some(conn) = worker.conn else { return };
+        worker.recalls += 1;
+        worker.recall = Some(worker.recalls);
+        self.counters.recalls += 1;
+        let command = WorkerCommand::Recall { recall: worker.recalls, count };
+        self.out.push(Effect::ToWorker { conn, command });
+    }
+
+    /// Takes the current lease of a task away from a worker that may still be at it.
+    pub(crate) fn revoke(&mut self, key: TaskKey, code: Option<ganger_common::ErrorCode>) {
+        let task = &self.arena[key];
+        let (State::Assigned { worker, epoch, .. } | State::Running { worker, epoch, .. }) = task.state
+        else {
+            return;
+        };
+        let lease = (task.id, epoch, task.attempt);
+        if let Some(holder) = self.fleet.get_mut(worker) {
+            holder.revoked.insert(lease);
+            self.cancels.entry((worker, code)).or_default().push(lease_of(lease));
+        }
+    }
+
+    pub(crate) fn flush_cancels(&mut self) {
+        for ((worker, code), leases) in std::mem::take(&mut self.cancels) {
+            let Some(conn) = self.fleet.get(worker).and_then(|worker| worker.conn) else { continue };
+            for part in leases.chunks(BATCH_ITEMS_MAX) {
+                let command = WorkerCommand::Cancel { leases: part.to_vec(), code };
+                self.out.push(Effect::ToWorker { conn, command });
+            }
+        }
+    }
+
+    pub(crate) fn on_task_expires(&mut self, key: TaskKey) {
+        if let Some(extra) = &mut self.arena[key].extra {
+            extra.expires = None;
+        }
+        self.revoke(key, None);
+        let outcome = ganger_common::Outcome::Expired;
+        let attempt = ganger_common::Attempt(0);
+        let item = crate::apply::settlement(self.arena[key].id, outcome, attempt, Cause::Expired);
+        self.settle(vec![item]);
+    }
+}

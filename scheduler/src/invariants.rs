@@ -1,0 +1,182 @@
+//! Everything that must hold between two steps, checked against everything else.
+
+use std::collections::BTreeMap;
+
+use crate::arena::TaskKey;
+use crate::scheduler::{Peer, Scheduler};
+use crate::task::State;
+use crate::timers::Timer;
+
+impl Scheduler {
+    /// Cross-checks every index against every other. Slow: for tests and the simulator.
+    ///
+    /// # Panics
+    /// When something does not hold; the message names it.
+    pub fn check_invariants(&self) {
+        let listed = self.tasks_in_lists();
+        self.check_tasks(&listed);
+        self.check_workers();
+        self.check_kinds();
+        self.check_sessions();
+        self.check_timers();
+        self.retention.check_counts(&self.arena);
+        self.knowledge.check_counts();
+    }
+
+    /// In which list each task is, by walking through all lists.
+    fn tasks_in_lists(&self) -> BTreeMap<TaskKey, &'static str> {
+        let mut listed = BTreeMap::new();
+        let mut note = |key: TaskKey, place: &'static str| {
+            let before = listed.insert(key, place);
+            assert!(before.is_none(), "task {key:?} is in two lists: {before:?} and {place}");
+        };
+        for (_, kind) in self.queues.kinds_by_name() {
+            kind.levels.values().for_each(|level| self.arena.walk(level).for_each(|key| note(key, "ready")));
+            kind.gated.iter().for_each(|(_, _, key)| note(*key, "gated"));
+        }
+        for (_, worker) in self.fleet.iter() {
+            self.arena.walk(&worker.assigned).for_each(|key| note(key, "assigned"));
+            self.arena.walk(&worker.running).for_each(|key| note(key, "running"));
+        }
+        self.arena.walk(self.retention.kept()).for_each(|key| note(key, "kept"));
+        self.arena.walk(self.retention.dead()).for_each(|key| note(key, "dead"));
+        listed
+    }
+
+    fn check_tasks(&self, listed: &BTreeMap<TaskKey, &'static str>) {
+        let (mut unsettled, mut bytes, mut delayed) = (0, 0, 0);
+        for (key, task) in self.arena.iter() {
+            assert_eq!(self.arena.find(task.id), Some(key), "the index finds every task");
+            let place = listed.get(&key).copied();
+            let expected = match task.state {
+                State::Ready => Some("ready"),
+                State::Gated { .. } => Some("gated"),
+                State::Delayed { due, .. } => {
+                    delayed += 1;
+                    assert!(self.timers.contains(due, Timer::TaskDue(key)), "a delayed task has its timer");
+                    None
+                }
+                State::Assigned { .. } => Some("assigned"),
+                State::Running { .. } => Some("running"),
+                State::Settled { outcome, .. } if crate::task::Task::is_retryable_outcome(outcome) => {
+                    Some("dead")
+                }
+                State::Settled { .. } => Some("kept"),
+            };
+            assert_eq!(place, expected, "task {} is where its state says", task.id);
+            if !task.is_settled() {
+                unsettled += 1;
+                bytes += task.data.len();
+            }
+            if let Some(extra) = &task.extra {
+                let armed =
+                    [(extra.expires, Timer::TaskExpires(key)), (extra.run_deadline, Timer::RunLimit(key))];
+                for (at, timer) in armed {
+                    assert!(at.is_none_or(|at| self.timers.contains(at, timer)), "{timer:?} is armed");
+                }
+            }
+        }
+        assert_eq!(self.unsettled, unsettled, "unsettled tasks");
+        assert_eq!(self.payload_bytes, bytes, "payload bytes");
+        assert_eq!(self.delayed, delayed, "delayed tasks");
+    }
+
+    fn check_workers(&self) {
+        let (mut assigned, mut running) = (0, 0);
+        for (key, worker) in self.fleet.iter() {
+            assert_eq!(self.fleet.find(worker.id), Some(key), "the fleet finds every worker");
+            let mut bytes = 0;
+            for task in self.arena.walk(&worker.assigned).chain(self.arena.walk(&worker.running)) {
+                let task = &self.arena[task];
+                assert_eq!(task.holder(), Some(key), "a leased task names its holder");
+                let serves = self.queues.class(worker.class).kinds.binary_search(&task.kind).is_ok();
+                assert!(serves, "a worker only has tasks of kinds that it serves");
+                bytes += task.data.len();
+            }
+            assert_eq!(worker.held_bytes, bytes, "bytes held by worker {}", worker.id);
+            assigned += worker.assigned.len();
+            running += worker.running.len();
+            assert!(worker.outgoing.is_empty(), "nothing given out is left unsent");
+            assert!(self.queues.class(worker.class).members.contains(&key), "a worker is in its class");
+            if !worker.touched {
+                assert_eq!(worker.open, worker.load(key, &self.config), "the place of worker {}", worker.id);
+            }
+            let listed = worker.open.is_none_or(|load| self.queues.class(worker.class).open.contains(&load));
+            assert!(listed, "an open worker stands in its class");
+            if let Some(conn) = worker.conn {
+                assert_eq!(
+                    self.sessions.get(&conn),
+                    Some(&Peer::Worker(key)),
+                    "a worker's connection is its own"
+                );
+            } else {
+                assert!(worker.grace_at.is_some(), "a worker without a connection has a deadline");
+            }
+        }
+        assert_eq!(self.fleet.assigned, assigned, "assigned leases");
+        assert_eq!(self.fleet.running, running, "running leases");
+    }
+
+    fn check_kinds(&self) {
+        let mut total = 0;
+        for (key, kind) in self.queues.kinds_by_name() {
+            let ready: usize = kind.levels.values().map(crate::arena::List::len).sum();
+            assert!(kind.levels.values().all(|level| !level.is_empty()), "empty levels are removed");
+            assert_eq!(kind.ready, ready + kind.gated.len(), "ready tasks of {}", kind.name);
+            assert_eq!(self.queues.gated.contains(&key), !kind.gated.is_empty(), "gated kinds");
+            total += kind.ready;
+            let open = self.queues.open_len(key) > 0;
+            let has_plain = ready > 0;
+            // Whoever could be served must be seen: credit and ready work never sit side by side.
+            assert!(!(open && has_plain) || self.queues.is_ranked(key), "{} is ready and open", kind.name);
+            let leased = self.arena.iter().filter(|(_, task)| task.kind == key && task.holder().is_some());
+            assert_eq!(kind.leased, leased.count(), "leases of {}", kind.name);
+        }
+        assert_eq!(self.queues.len, total, "ready tasks of all kinds");
+        for (_, class) in self.queues.classes() {
+            for (_, _, worker) in &class.open {
+                assert!(class.members.contains(worker), "an open worker is a member of its class");
+            }
+        }
+    }
+
+    fn check_sessions(&self) {
+        for (conn, peer) in &self.sessions {
+            let bound = match peer {
+                Peer::Client(key) => self.clients.get(*key).and_then(|client| client.conn),
+                Peer::Worker(key) => self.fleet.get(*key).and_then(|worker| worker.conn),
+            };
+            assert_eq!(bound, Some(*conn), "a session knows its connection");
+        }
+        for (key, client) in self.clients.iter() {
+            assert_eq!(self.clients.find(client.id), Some(key), "every client is found by its id");
+            assert!(client.silent_at.is_some(), "a client is watched");
+            let conn = client.conn;
+            let is_bound = conn.is_none_or(|conn| self.sessions.get(&conn) == Some(&Peer::Client(key)));
+            assert!(is_bound, "a client's connection is its own");
+        }
+    }
+
+    fn check_timers(&self) {
+        for (at, timer) in self.timers.iter() {
+            let wanted = match *timer {
+                Timer::TaskDue(key) => match self.arena[key].state {
+                    State::Delayed { due, .. } => Some(due),
+                    _ => None,
+                },
+                Timer::TaskExpires(key) => self.arena[key].extra.as_ref().and_then(|extra| extra.expires),
+                Timer::RunLimit(key) => self.arena[key].extra.as_ref().and_then(|extra| extra.run_deadline),
+                Timer::WorkerSilent(key) => self.fleet.get(key).and_then(|worker| worker.silent_at),
+                Timer::WorkerGrace(key) => self.fleet.get(key).and_then(|worker| worker.grace_at),
+                Timer::ClientSilent(key) => self.clients.get(key).and_then(|client| client.silent_at),
+                Timer::Tick => self.slots.tick,
+                Timer::ReattachEnds => self.slots.reattach,
+                Timer::Rebalance => self.slots.rebalance,
+                Timer::Retention => self.slots.retention,
+                Timer::Beat => self.slots.beat,
+                Timer::DrainDeadline => self.slots.drain,
+            };
+            assert_eq!(wanted, Some(*at), "{timer:?} is wanted by whoever set it");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The knowledge map: topic and key to bytes, with one revision counter.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound::{Excluded, Included, Unbounded};
+
+use bytes::Bytes;
+use ganger_common::{ErrorCode, Revision};
+
+use crate::effect::Entry;
+use crate::record::Change;
+
+/// The map and the newest of its changes.
+#[derive(Debug, Default)]
+pub(crate) struct Knowledge {
+    topics: BTreeMap<String, Topic>,
+    revision: Revision,
+    history: VecDeque<Change>,
+    history_bytes: usize,
+    entries: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    keys: BTreeMap<String, Value>,
+    /// The revision of its last change, a removal included.
+    last: Revision,
+}
+
+#[derive(Debug)]
+struct Value {
+    revision: Revision,
+    bytes: Bytes,
+}
+
+/// Different topics. A topic stays when its keys are gone, since its subscribers follow its revisions.
+pub(crate) const TOPICS_MAX: usize = 100_000;
+
+/// Bytes of the changes that are kept for `since`. A peer that is further behind reads a snapshot.
+const HISTORY_BYTES_MAX: usize = 64 << 20;
+
+/// What an entry takes beside its texts and its value, roughly.
+const ENTRY_OVERHEAD: usize = 128;
+
+impl Knowledge {
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(crate) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The oldest revision that [`since`](Self::since) can be asked about.
+    pub(crate) fn history_from(&self) -> Revision {
+        self.history.front().map_or(self.revision, |change| Revision(change.revision.0 - 1))
+    }
+
+    /// Whether a change would be allowed now.
+    pub(crate) fn check(
+        &self,
+        topic: &str,
+        key: &str,
+        value: Option<&Bytes>,
+        expect: Option<Revision>,
+        bytes_max: usize,
+    ) -> Result<(), (ErrorCode, String)> {
+        let current = self.topics.get(topic).and_then(|topic| topic.keys.get(key));
+        if let Some(expected) = expect {
+            let found = current.map_or(Revision(0), |value| value.revision);
+            if found != expected {
+                return Err((
+                    ErrorCode::Conflict,
+                    format!("{topic}/{key} is at revision {found}, not {expected}"),
+                ));
+            }
+        }
+        let Some(value) = value else {
+            return match current {
+                Some(_) => Ok(()),
+                None => Err((ErrorCode::NotFound, format!("there is no {topic}/{key}"))),
+            };
+        };
+        let freed = current.map_or(0, |old| entry_bytes(topic, key, &old.bytes));
+        if self.bytes - freed + entry_bytes(topic, key, value) > bytes_max {
+            return Err((ErrorCode::Busy, format!("the knowledge map is full at {bytes_max} bytes")));
+        }
+        if !self.topics.contains_key(topic) && self.topics.len() >= TOPICS_MAX {
+            return Err((ErrorCode::Busy, format!("there are {TOPICS_MAX} topics already")));
+        }
+        Ok(())
+    }
+
+    /// Applies the next change; returns the revision of the change before it in the same topic.
+    pub(crate) fn apply(&mut self, change: &Change, history_max: usize) -> Revision {
+        debug_assert_eq!(change.revision, self.revision.next(), "revisions have no gaps");
+        self.revision = change.revision;
+        if !self.topics.contains_key(&change.topic) {
+            self.topics.insert(change.topic.clone(), Topic::default());
+        }
+        // It was put there just now if it was missing.
+        let Some(topic) = self.topics.get_mut(&change.topic) else { return Revision(0) };
+        let previous = std::mem::replace(&mut topic.last, change.revision);
+        let old = match &change.value {
+            Some(bytes) => {
+                self.entries += 1;
+                self.bytes += entry_bytes(&change.topic, &change.key, bytes);
+                topic
+                    .keys
+                    .insert(change.key.clone(), Value { revision: change.revision, bytes: bytes.clone() })
+            }
+            None => topic.keys.remove(&change.key),
+        };
+        if let Some(old) = old {
+            self.entries -= 1;
+            self.bytes -= entry_bytes(&change.topic, &change.key, &old.bytes);
+        }
+        self.history_bytes += change_bytes(change);
+        self.history.push_back(change.clone());
+        while self.history.len() > history_max || self.history_bytes > HISTORY_BYTES_MAX {
+            let Some(oldest) = self.history.pop_front() else { break };
+            self.history_bytes -= change_bytes(&oldest);
+        }
+        previous
+    }
+
+    pub(crate) fn get(&self, topic: &str, key: &str) -> Option<Entry> {
+        let value = self.topics.get(topic)?.keys.get(key)?;
+        Some(Entry {
+            topic: topic.to_owned(),
+            key: key.to_owned(),
+            revision: value.revision,
+            value: Some(value.bytes.clone()),
+        })
+    }
+
+    /// Entries in the order of topic and key, and whether more follow. Stops at `limit` entries or when
+    /// the page holds `bytes_target` bytes.
+    pub(crate) fn list(
+        &self,
+        prefix: &str,
+        after: Option<&(String, String)>,
+        keys_only: bool,
+        limit: usize,
+        bytes_target: usize,
+    ) -> (Vec<Entry>, bool) {
+        let first = after.map_or(prefix, |(topic, _)| topic.as_str().max(prefix));
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        for (name, topic) in self.topics.range::<str, _>((Included(first), Unbounded)) {
+            if !name.starts_with(prefix) {
+                break;
+            }
+            let from = match after {
+                Some((last_topic, last_key)) if last_topic == name => Excluded(last_key.as_str()),
+                _ => Unbounded,
+            };
+            for (key, value) in topic.keys.range::<str, _>((from, Unbounded)) {
+                if page.len() == limit || bytes >= bytes_target {
+                    return (page, true);
+                }
+                bytes += entry_bytes(name, key, &value.bytes);
+                page.push(Entry {
+                    topic: name.clone(),
+                    key: key.clone(),
+                    revision: value.revision,
+                    value: (!keys_only).then(|| value.bytes.clone()),
+                });
+            }
+        }
+        (page, false)
+    }
+
+    /// The changes after a revision, or `None` when they are no longer kept. A revision that is still to
+    /// come belongs to another life of the map, so there is no way forward from it either.
+    pub(crate) fn since(&self, revision: Revision, limit: usize, bytes_target: usize) -> Option<Vec<Change>> {
+        if revision < self.history_from() || revision > self.revision {
+            return None;
+        }
+        let skip = (revision.0 - self.history_from().0) as usize;
+        let mut bytes = 0;
+        let fits = |change: &&Change| {
+            let fits = bytes < bytes_target;
+            bytes += change_bytes(change);
+            fits
+        };
+        Some(self.history.range(skip..).take(limit).take_while(fits).cloned().collect())
+    }
+
+    /// Recounts everything that is counted along the way.
+    pub(crate) fn check_counts(&self) {
+        let values = || {
+            self.topics
+                .iter()
+                .flat_map(|(name, topic)| topic.keys.iter().map(move |(key, value)| (name, key, value)))
+        };
+        assert_eq!(self.entries, values().count(), "knowledge entries");
+        let bytes: usize = values().map(|(topic, key, value)| entry_bytes(topic, key, &value.bytes)).sum();
+        assert_eq!(self.bytes, bytes, "knowledge bytes");
+        assert_eq!(self.history_bytes, self.history.iter().map(change_bytes).sum::<usize>(), "history bytes");
+        assert!(values().all(|(_, _, value)| value.revision <= self.revision), "no entry is ahead");
+    }
+}
+
+fn entry_bytes(topic: &str, key: &str, value: &Bytes) -> usize {
+    ENTRY_OVERHEAD + topic.len() + key.len() + value.len()
+}
+
+fn change_bytes(change: &Change) -> usize {
+    ENTRY_OVERHEAD + change.topic.len() + change.key.len() + change.value.as_ref().map_or(0, Bytes::len)
+}

@@ -1,0 +1,244 @@
+//! What listings and status replies show.
+
+use ganger_common::limits::PAGE_ROWS_MAX;
+use ganger_common::view::{
+    AttemptView, KindView, StateFilter, StatusView, TaskState, TaskView, WorkerState, WorkerView,
+};
+use ganger_common::{ConnId, ErrorCode, Outcome, TaskId, WorkerId};
+
+use crate::arena::TaskKey;
+use crate::effect::ClientReply;
+use crate::input::TaskFilter;
+use crate::knowledge_requests::page_limit;
+use crate::scheduler::Scheduler;
+use crate::task::{State, Task};
+use crate::worker::Worker;
+
+/// Slots that one page of a listing may look at. A filter that fits nothing must not stop the broker for
+/// as long as it takes to walk through ten million tasks.
+const SCAN_MAX: usize = 50_000;
+
+impl Scheduler {
+    pub(crate) fn on_fetch(&mut self, conn: ConnId, req: u64, id: TaskId) {
+        let Some(key) = self.arena.find(id) else {
+            let text = format!("task {id} is not remembered");
+            return self.refuse(conn, Some(req), ErrorCode::UnknownTask, &text);
+        };
+        let task = Box::new(self.task_view(key));
+        let result = (task.outcome == Some(Outcome::Succeeded)).then(|| self.arena[key].data.clone());
+        self.reply(conn, ClientReply::Task { req, task, result });
+    }
+
+    /// Lists tasks in the order of the slots. The cursor is the slot to go on with, so a page costs no
+    /// more when it comes late in the listing; tasks that come or go between two pages may be missed.
+    pub(crate) fn on_list(
+        &mut self,
+        conn: ConnId,
+        req: u64,
+        filter: &TaskFilter,
+        after: Option<&str>,
+        limit: Option<u32>,
+    ) {
+        let from = match after.map(str::parse::<usize>) {
+            None => 0,
+            Some(Ok(from)) => from,
+            Some(Err(_)) => {
+                let text = "after: not a cursor of an earlier page";
+                return self.refuse(conn, Some(req), ErrorCode::BadOption, text);
+            }
+        };
+        let kind = filter.kind.as_deref().map(|name| self.queues.find(name));
+        let limit = page_limit(limit);
+        let mut rows = Vec::new();
+        let mut next = None;
+        for (scanned, slot) in (from..self.arena.slots()).enumerate() {
+            if rows.len() == limit || scanned == SCAN_MAX {
+                next = Some(slot.to_string());
+                break;
+            }
+            let Some(key) = self.arena.at(slot) else { continue };
+            let task = &self.arena[key];
+            let fits_kind = kind.is_none_or(|kind| kind == Some(task.kind));
+            if fits_kind && filter.state.is_none_or(|state| self.fits(task, state)) {
+                rows.push(self.task_view(key));
+            }
+        }
+        self.reply(conn, ClientReply::Tasks { req, rows, next });
+    }
+
+    fn fits(&self, task: &Task, filter: StateFilter) -> bool {
+        let state = self.state_of(task);
+        let outcome = task.outcome();
+        match filter {
+            StateFilter::Queued => matches!(state, TaskState::Queued | TaskState::Parked),
+            StateFilter::Parked => state == TaskState::Parked,
+            StateFilter::Delayed => state == TaskState::Delayed,
+            StateFilter::Assigned => state == TaskState::Assigned,
+            StateFilter::Running => state == TaskState::Running,
+            StateFilter::Settled => state == TaskState::Settled,
+            StateFilter::Succeeded => outcome == Some(Outcome::Succeeded),
+            StateFilter::Failed => outcome == Some(Outcome::Failed),
+            StateFilter::Cancelled => outcome == Some(Outcome::Cancelled),
+            StateFilter::Expired => outcome == Some(Outcome::Expired),
+            StateFilter::Dead => outcome == Some(Outcome::Dead),
+        }
+    }
+
+    pub(crate) fn state_of(&self, task: &Task) -> TaskState {
+        match task.state {
+            State::Ready | State::Gated { .. } if !self.queues.is_served(task.kind) => TaskState::Parked,
+            State::Ready | State::Gated { .. } => TaskState::Queued,
+            State::Delayed { .. } => TaskState::Delayed,
+            State::Assigned { .. } => TaskState::Assigned,
+            State::Running { .. } => TaskState::Running,
+            State::Settled { .. } => TaskState::Settled,
+        }
+    }
+
+    pub(crate) fn task_view(&self, key: TaskKey) -> TaskView {
+        let task = &self.arena[key];
+        let extra = task.extra.as_deref();
+        let holder = task.holder().and_then(|worker| self.fleet.get(worker));
+        let (settled_at, settled_by) = match task.state {
+            State::Settled { at, worker, .. } => (Some(at.0), worker),
+            _ => (None, None),
+        };
+        let worker = holder.map(|worker| worker.id).or(settled_by);
+        let name =
+            worker.and_then(|id| self.fleet.get(self.fleet.find(id)?)).map(|worker| worker.name.clone());
+        let has_result = task.outcome() == Some(Outcome::Succeeded);
+        let history = extra.map(|extra| extra.history.as_slice()).unwrap_or_default();
+        TaskView {
+            id: task.id,
+            kind: self.queues.kind(task.kind).name.to_string(),
+            state: self.state_of(task),
+            outcome: task.outcome(),
+            priority: task.priority,
+            attempt: task.attempt,
+            failures: extra.map_or(0, |extra| extra.failures),
+            timeouts: extra.map_or(0, |extra| extra.timeouts),
+            crashes: extra.map_or(0, |extra| extra.crashes),
+            submitted_unix_ms: task.submitted.0,
+            settled_unix_ms: settled_at,
+            payload_bytes: if has_result { 0 } else { task.data.len() as u64 },
+            result_bytes: if has_result { task.data.len() as u64 } else { 0 },
+            worker,
+            worker_name: name,
+            error: history.iter().rev().find_map(|ended| ended.error.clone()).filter(|_| !has_result),
+            attempts: history
+                .iter()
+                .map(|ended| AttemptView {
+                    attempt: ended.attempt,
+                    worker: ended.worker,
+                    worker_name: ended.worker_name.clone(),
+                    end: ended.end,
+                    at_unix_ms: ended.at.0,
+                    run_us: ended.run_us,
+                    error: ended.error.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn on_list_workers(
+        &mut self,
+        conn: ConnId,
+        req: u64,
+        after: Option<&str>,
+        limit: Option<u32>,
+    ) {
+        let after = match after.map(str::parse::<WorkerId>) {
+            None => None,
+            Some(Ok(id)) => Some(id),
+            Some(Err(_)) => {
+                let text = "after: not a cursor of an earlier page";
+                return self.refuse(conn, Some(req), ErrorCode::BadOption, text);
+            }
+        };
+        let limit = page_limit(limit);
+        let mut found = self.fleet.by_id(after);
+        let rows: Vec<WorkerView> =
+            found.by_ref().take(limit).map(|(_, worker)| self.worker_view(worker)).collect();
+        let more = found.next().is_some();
+        let next = rows.last().filter(|_| more).map(|worker| worker.id.to_string());
+        drop(found);
+        self.reply(conn, ClientReply::Workers { req, rows, next });
+    }
+
+    fn worker_view(&self, worker: &Worker) -> WorkerView {
+        let kinds = &self.queues.class(worker.class).kinds;
+        WorkerView {
+            id: worker.id,
+            name: worker.name.clone(),
+            host: worker.host.clone(),
+            pid: worker.pid,
+            state: match worker.conn {
+                None => WorkerState::Away,
+                Some(_) if worker.draining => WorkerState::Draining,
+                Some(_) => WorkerState::Ready,
+            },
+            kinds: kinds.iter().map(|kind| self.queues.kind(*kind).name.to_string()).collect(),
+            slots: worker.slots,
+            credit: worker.credit.target(worker.slots),
+            running: (worker.running.len() + worker.revoked.len()) as u32,
+            waiting: worker.assigned.len() as u32,
+            ended: worker.ended,
+            silent_ms: self.now.time.since(worker.last_seen).as_millis() as u64,
+            revision: worker.revision,
+            average_run_us: worker.credit.average_run_us(),
+        }
+    }
+
+    /// The scheduler's figures.
+    pub fn status(&self) -> StatusView {
+        let parked = |(key, kind): (_, &crate::queue::Kind)| match self.queues.is_served(key) {
+            true => 0,
+            false => kind.ready as u64,
+        };
+        StatusView {
+            broker: self.config.broker.clone(),
+            epoch: self.config.epoch,
+            uptime_ms: self.now.time.since(self.started.time).as_millis() as u64,
+            durability: self.config.durability.as_str().to_owned(),
+            draining: self.draining.is_some(),
+            workers: self.fleet.len() as u32,
+            slots: self.fleet.iter().map(|(_, worker)| worker.slots).sum(),
+            clients: self.clients.len() as u32,
+            queued: self.queues.len as u64,
+            parked: self.queues.kinds_by_name().map(parked).sum(),
+            delayed: self.delayed as u64,
+            assigned: self.fleet.assigned as u64,
+            running: self.fleet.running as u64,
+            retained: self.retention.kept_len() as u64,
+            retained_bytes: self.retention.kept_bytes() as u64,
+            dead_set: self.retention.dead_len() as u64,
+            payload_bytes: self.payload_bytes as u64,
+            revision: self.knowledge.revision(),
+            knowledge_entries: self.knowledge.entries() as u64,
+            counters: self.counters.by_name(),
+            kinds: self.kind_views(),
+        }
+    }
+
+    fn kind_views(&self) -> Vec<KindView> {
+        let has_something =
+            |kind: &crate::queue::Kind, workers: u32| kind.ready + kind.leased > 0 || workers > 0;
+        self.queues
+            .kinds_by_name()
+            .map(|(key, kind)| (kind, self.queues.servers(key).count() as u32))
+            .filter(|(kind, workers)| has_something(kind, *workers))
+            .take(PAGE_ROWS_MAX)
+            .map(|(kind, workers)| {
+                let first = kind.levels.values().filter_map(crate::arena::List::head);
+                let oldest = first.map(|key| self.arena[key].submitted).min();
+                KindView {
+                    kind: kind.name.to_string(),
+                    queued: kind.ready as u64,
+                    leased: kind.leased as u64,
+                    workers,
+                    oldest_ms: oldest.map_or(0, |oldest| self.now.wall.since(oldest).as_millis() as u64),
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,282 @@
+//! Ready tasks by kind, and which workers may have them.
+//!
+//! Workers that serve the same kinds form a class, so that a worker that opens or closes touches one set,
+//! however many kinds it serves. A kind whose tasks could be given out now stands in `ready`, ordered by
+//! the priority and the age of its first task; one that finds no open worker leaves it, and comes back
+//! when a worker of one of its classes opens.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ganger_common::Revision;
+
+use crate::arena::{Arena, List, TaskKey};
+use crate::task::State;
+use crate::worker::WorkerKey;
+
+/// A kind, for as long as the scheduler lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct KindKey(pub(crate) u32);
+
+/// A set of workers that serve the same kinds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct ClassKey(u32);
+
+/// Rank of a kind among the ready ones: the priority of its first task, then that task's age.
+pub(crate) type Rank = (Reverse<i16>, u64, KindKey);
+
+/// Rank of a worker among the open ones of its class: how full it is, then how long ago it was served.
+pub(crate) type Load = (u32, u64, WorkerKey);
+
+/// One kind.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: Arc<str>,
+    pub(crate) levels: BTreeMap<Reverse<i16>, List>,
+    /// Ready tasks, the gated ones included.
+    pub(crate) ready: usize,
+    /// Ready tasks that wait for a worker that knows enough.
+    pub(crate) gated: BTreeSet<(Revision, u64, TaskKey)>,
+    pub(crate) leased: usize,
+    pub(crate) classes: Vec<ClassKey>,
+    rank: Option<Rank>,
+}
+
+/// One class of workers.
+#[derive(Debug)]
+pub(crate) struct Class {
+    pub(crate) kinds: Vec<KindKey>,
+    pub(crate) members: BTreeSet<WorkerKey>,
+    pub(crate) open: BTreeSet<Load>,
+}
+
+/// All queues.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    kinds: Vec<Kind>,
+    by_name: BTreeMap<Arc<str>, KindKey>,
+    classes: Vec<Class>,
+    by_kinds: BTreeMap<Vec<KindKey>, ClassKey>,
+    ready: BTreeSet<Rank>,
+    /// Kinds with gated tasks.
+    pub(crate) gated: BTreeSet<KindKey>,
+    /// Ready tasks of all kinds.
+    pub(crate) len: usize,
+}
+
+impl Queues {
+    pub(crate) fn find(&self, name: &str) -> Option<KindKey> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The kind of that name, made on first use.
+    pub(crate) fn intern(&mut self, name: &Arc<str>) -> KindKey {
+        if let Some(key) = self.find(name) {
+            return key;
+        }
+        let key = KindKey(self.kinds.len() as u32);
+        self.kinds.push(Kind {
+            name: name.clone(),
+            levels: BTreeMap::new(),
+            ready: 0,
+            gated: BTreeSet::new(),
+            leased: 0,
+            classes: Vec::new(),
+            rank: None,
+        });
+        self.by_name.insert(name.clone(), key);
+        key
+    }
+
+    pub(crate) fn kinds_len(&self) -> usize {
+        self.kinds.len()
+    }
+
+    pub(crate) fn kind(&self, key: KindKey) -> &Kind {
+        &self.kinds[key.0 as usize]
+    }
+
+    pub(crate) fn kind_mut(&mut self, key: KindKey) -> &mut Kind {
+        &mut self.kinds[key.0 as usize]
+    }
+
+    /// Kinds in the order of their names.
+    pub(crate) fn kinds_by_name(&self) -> impl Iterator<Item = (KindKey, &Kind)> {
+        self.by_name.values().map(|key| (*key, self.kind(*key)))
+    }
+
+    pub(crate) fn class(&self, key: ClassKey) -> &Class {
+        &self.classes[key.0 as usize]
+    }
+
+    pub(crate) fn classes(&self) -> impl Iterator<Item = (ClassKey, &Class)> {
+        self.classes.iter().enumerate().map(|(index, class)| (ClassKey(index as u32), class))
+    }
+
+    /// The workers of a kind.
+    pub(crate) fn servers(&self, kind: KindKey) -> impl Iterator<Item = WorkerKey> + '_ {
+        self.kind(kind).classes.iter().flat_map(|class| self.class(*class).members.iter().copied())
+    }
+
+    pub(crate) fn is_served(&self, kind: KindKey) -> bool {
+        self.servers(kind).next().is_some()
+    }
+
+    /// Adds a worker to the class that serves exactly these kinds.
+    pub(crate) fn enlist(&mut self, worker: WorkerKey, mut kinds: Vec<KindKey>) -> ClassKey {
+        kinds.sort_unstable();
+        kinds.dedup();
+        let key = match self.by_kinds.get(&kinds) {
+            Some(key) => *key,
+            None => {
+                let key = ClassKey(self.classes.len() as u32);
+                for kind in &kinds {
+                    self.kinds[kind.0 as usize].classes.push(key);
+                }
+                self.classes.push(Class {
+                    kinds: kinds.clone(),
+                    members: BTreeSet::new(),
+                    open: BTreeSet::new(),
+                });
+                self.by_kinds.insert(kinds, key);
+                key
+            }
+        };
+        self.classes[key.0 as usize].members.insert(worker);
+        key
+    }
+
+    pub(crate) fn discharge(&mut self, worker: WorkerKey, class: ClassKey) {
+        self.classes[class.0 as usize].members.remove(&worker);
+    }
+
+    /// Moves a worker to its new place among the open workers of its class, or takes it out.
+    pub(crate) fn set_open(&mut self, arena: &Arena, class: ClassKey, old: Option<Load>, new: Option<Load>) {
+        let entry = &mut self.classes[class.0 as usize];
+        if let Some(old) = old {
+            entry.open.remove(&old);
+        }
+        let Some(new) = new else { return };
+        let was_shut = entry.open.is_empty();
+        entry.open.insert(new);
+        if was_shut && old.is_none() {
+            for index in 0..self.classes[class.0 as usize].kinds.len() {
+                let kind = self.classes[class.0 as usize].kinds[index];
+                self.rerank(arena, kind);
+            }
+        }
+    }
+
+    /// The open worker of a kind that has the least to do.
+    pub(crate) fn least_loaded(&self, kind: KindKey) -> Option<Load> {
+        self.kind(kind).classes.iter().filter_map(|class| self.class(*class).open.first().copied()).min()
+    }
+
+    /// Open workers of a kind.
+    pub(crate) fn open_len(&self, kind: KindKey) -> usize {
+        self.kind(kind).classes.iter().map(|class| self.class(*class).open.len()).sum()
+    }
+
+    /// The kind whose first task comes first.
+    pub(crate) fn first_ready(&self) -> Option<Rank> {
+        self.ready.first().copied()
+    }
+
+    pub(crate) fn second_ready(&self) -> Option<Rank> {
+        self.ready.iter().nth(1).copied()
+    }
+
+    /// No worker is open for this kind: leave it out until one opens.
+    pub(crate) fn unrank(&mut self, kind: KindKey) {
+        if let Some(rank) = self.kinds[kind.0 as usize].rank.take() {
+            self.ready.remove(&rank);
+        }
+    }
+
+    /// Puts a kind where its first task belongs.
+    pub(crate) fn rerank(&mut self, arena: &Arena, key: KindKey) {
+        let kind = &mut self.kinds[key.0 as usize];
+        let first =
+            kind.levels.first_key_value().and_then(|(priority, list)| Some((*priority, list.head()?)));
+        let rank = first.map(|(priority, head)| (priority, arena[head].seq, key));
+        if kind.rank == rank {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut kind.rank, rank) {
+            self.ready.remove(&old);
+        }
+        if let Some(rank) = rank {
+            self.ready.insert(rank);
+        }
+    }
+
+    /// Queues a task: at the back, or at the front when it was there before.
+    pub(crate) fn push(&mut self, arena: &mut Arena, key: TaskKey, front: bool) {
+        let task = &mut arena[key];
+        let (kind_key, seq) = (task.kind, task.seq);
+        let gate = task.needs_revision();
+        let priority = Reverse(task.priority);
+        let kind = &mut self.kinds[kind_key.0 as usize];
+        kind.ready += 1;
+        self.len += 1;
+        if let Some(revision) = gate {
+            task.state = State::Gated { revision };
+            kind.gated.insert((revision, seq, key));
+            self.gated.insert(kind_key);
+            return;
+        }
+        task.state = State::Ready;
+        let list = kind.levels.entry(priority).or_default();
+        let is_new_head = front || list.is_empty();
+        if front {
+            arena.push_front(list, key);
+        } else {
+            arena.push_back(list, key);
+        }
+        if is_new_head {
+            self.rerank(arena, kind_key);
+        }
+    }
+
+    /// Takes a ready task out, wherever it stands.
+    pub(crate) fn remove(&mut self, arena: &mut Arena, key: TaskKey) {
+        let task = &arena[key];
+        let (kind_key, seq, priority) = (task.kind, task.seq, Reverse(task.priority));
+        let kind = &mut self.kinds[kind_key.0 as usize];
+        if let State::Gated { revision } = task.state {
+            kind.gated.remove(&(revision, seq, key));
+            if kind.gated.is_empty() {
+                self.gated.remove(&kind_key);
+            }
+        } else if let Some(list) = kind.levels.get_mut(&priority) {
+            arena.unlink(list, key);
+            if list.is_empty() {
+                kind.levels.remove(&priority);
+            }
+        }
+        kind.ready -= 1;
+        self.len -= 1;
+        if kind.rank.is_some() {
+            self.rerank(arena, kind_key);
+        }
+    }
+
+    /// Takes the first task out without moving the kind: call [`rerank`](Self::rerank) after the last.
+    pub(crate) fn pop(&mut self, arena: &mut Arena, key: KindKey) -> Option<TaskKey> {
+        let kind = &mut self.kinds[key.0 as usize];
+        let mut level = kind.levels.first_entry()?;
+        let task = level.get().head()?;
+        arena.unlink(level.get_mut(), task);
+        if level.get().is_empty() {
+            level.remove();
+        }
+        kind.ready -= 1;
+        self.len -= 1;
+        Some(task)
+    }
+
+    pub(crate) fn is_ranked(&self, kind: KindKey) -> bool {
+        self.kind(kind).rank.is_some()
+    }
+}

@@ -1,0 +1,166 @@
+//! Outcomes that are kept, and the dead set.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::arena::{Arena, List, TaskKey};
+use crate::record::Record;
+use crate::scheduler::Scheduler;
+use crate::time::Time;
+use crate::timers::Timer;
+
+/// What is kept after it settled. Both lists are in the order of settling, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    /// Outcomes that are kept for their results, and so that a resubmission is recognised.
+    kept: List,
+    kept_bytes: usize,
+    /// Tasks that may be retried, with their payloads.
+    dead: List,
+    dead_bytes: usize,
+    /// How many of the kept ones settled at about which moment, oldest first.
+    ages: VecDeque<(Time, u32)>,
+}
+
+/// What a kept outcome takes beside its result: the slot, its place in the index, the result's handle.
+const KEPT_OVERHEAD: usize = 192;
+
+/// Outcomes that settled within this span leave together.
+const AGE_STEP: Duration = Duration::from_secs(1);
+
+/// Records of forgetting speak of at most this many at a time.
+const FORGET_MAX: usize = 100_000;
+
+impl Retention {
+    pub(crate) fn kept_len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    pub(crate) fn dead_len(&self) -> usize {
+        self.dead.len()
+    }
+
+    pub(crate) fn dead(&self) -> &List {
+        &self.dead
+    }
+
+    pub(crate) fn kept(&self) -> &List {
+        &self.kept
+    }
+
+    pub(crate) fn keep(&mut self, arena: &mut Arena, key: TaskKey, at: Time) {
+        self.kept_bytes += KEPT_OVERHEAD + arena[key].data.len();
+        arena.push_back(&mut self.kept, key);
+        match self.ages.back_mut() {
+            Some((from, count)) if at.since(*from) < AGE_STEP => *count += 1,
+            _ => self.ages.push_back((at, 1)),
+        }
+    }
+
+    pub(crate) fn bury(&mut self, arena: &mut Arena, key: TaskKey) {
+        self.dead_bytes += arena[key].data.len();
+        arena.push_back(&mut self.dead, key);
+    }
+
+    pub(crate) fn exhume(&mut self, arena: &mut Arena, key: TaskKey) {
+        self.dead_bytes -= arena[key].data.len();
+        arena.unlink(&mut self.dead, key);
+    }
+
+    pub(crate) fn pop_kept(&mut self, arena: &mut Arena) -> Option<TaskKey> {
+        let key = self.kept.head()?;
+        arena.unlink(&mut self.kept, key);
+        self.kept_bytes -= KEPT_OVERHEAD + arena[key].data.len();
+        if let Some((_, count)) = self.ages.front_mut() {
+            *count -= 1;
+            if *count == 0 {
+                self.ages.pop_front();
+            }
+        }
+        Some(key)
+    }
+
+    pub(crate) fn pop_buried(&mut self, arena: &mut Arena) -> Option<TaskKey> {
+        let key = self.dead.head()?;
+        self.exhume(arena, key);
+        Some(key)
+    }
+
+    /// Recounts everything that is counted along the way.
+    pub(crate) fn check_counts(&self, arena: &Arena) {
+        let bytes = |list: &List| arena.walk(list).map(|key| arena[key].data.len()).sum::<usize>();
+        assert_eq!(self.kept_bytes, bytes(&self.kept) + KEPT_OVERHEAD * self.kept.len(), "kept bytes");
+        assert_eq!(self.dead_bytes, bytes(&self.dead), "dead bytes");
+        let aged: u32 = self.ages.iter().map(|(_, count)| count).sum();
+        assert_eq!(aged as usize, self.kept.len(), "every kept outcome has an age");
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn arm_retention(&mut self) {
+        if self.slots.retention.is_none()
+            && let Some((from, _)) = self.retention.ages.front()
+        {
+            let at = from.plus(self.config.retain_for + AGE_STEP);
+            self.timers.set(&mut self.slots.retention, Timer::Retention, Some(at));
+        }
+    }
+
+    /// Lets go of outcomes that were kept for long enough.
+    pub(crate) fn forget_old(&mut self) {
+        let mut old = 0;
+        for (from, count) in &self.retention.ages {
+            if from.plus(self.config.retain_for + AGE_STEP) > self.now.time {
+                break;
+            }
+            old += count;
+        }
+        if old > 0 {
+            self.commit(Record::Forgotten { settled: old, dead: 0 });
+        }
+        self.arm_retention();
+    }
+
+    /// Lets go of the oldest where there are too many.
+    pub(crate) fn trim(&mut self) {
+        let settled = self.kept_over_budget();
+        let dead = self.dead_over_budget();
+        if settled + dead > 0 {
+            self.counters.outcomes_dropped += u64::from(settled);
+            self.counters.dead_dropped += u64::from(dead);
+            self.commit(Record::Forgotten { settled, dead });
+        }
+    }
+
+    fn kept_over_budget(&self) -> u32 {
+        let mut over = self.retention.kept_bytes.saturating_sub(self.config.retain_bytes_max);
+        let mut count = 0;
+        let mut oldest = self.arena.walk(&self.retention.kept).take(FORGET_MAX);
+        while over > 0
+            && let Some(key) = oldest.next()
+        {
+            over = over.saturating_sub(KEPT_OVERHEAD + self.arena[key].data.len());
+            count += 1;
+        }
+        count
+    }
+
+    fn dead_over_budget(&self) -> u32 {
+        let mut len = self.retention.dead.len();
+        let mut bytes = self.retention.dead_bytes;
+        let mut count = 0;
+        let mut oldest = self.arena.walk(&self.retention.dead);
+        while (len > self.config.dead_set_max || bytes > self.config.dead_set_bytes_max)
+            && let Some(key) = oldest.next()
+        {
+            len -= 1;
+            bytes -= self.arena[key].data.len();
+            count += 1;
+        }
+        count
+    }
+}

@@ -1,0 +1,330 @@
+//! The owner of the state, and the four verbs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ganger_common::message::Lease;
+use ganger_common::{ConnId, ErrorCode};
+
+use crate::arena::Arena;
+use crate::client::{ClientKey, Clients};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::effect::{ClientReply, Effect, Publication, WorkerCommand};
+use crate::input::Input;
+use crate::knowledge::Knowledge;
+use crate::orphans::Orphans;
+use crate::output::Output;
+use crate::queue::Queues;
+use crate::random::Random;
+use crate::record::{Lsn, Record};
+use crate::retention::Retention;
+use crate::time::{Now, Time};
+use crate::timers::{Timer, Timers};
+use crate::worker::{Fleet, WorkerKey};
+
+/// The scheduler: feed it inputs and time, carry out its effects. See the [crate] documentation for the
+/// contract.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) config: Config,
+    pub(crate) now: Now,
+    pub(crate) started: Now,
+    pub(crate) arena: Arena,
+    pub(crate) queues: Queues,
+    pub(crate) fleet: Fleet,
+    pub(crate) clients: Clients,
+    pub(crate) sessions: BTreeMap<ConnId, Peer>,
+    pub(crate) knowledge: Knowledge,
+    pub(crate) retention: Retention,
+    pub(crate) orphans: Orphans,
+    pub(crate) timers: Timers,
+    pub(crate) out: Output,
+    pub(crate) random: Random,
+    pub(crate) counters: Counters,
+    /// Tasks without an outcome.
+    pub(crate) unsettled: usize,
+    /// Their payload bytes.
+    pub(crate) payload_bytes: usize,
+    /// Tasks that are not due.
+    pub(crate) delayed: usize,
+    pub(crate) next_seq: u64,
+    /// Leases to be cancelled, by worker and reason, until the end of the turn.
+    pub(crate) cancels: BTreeMap<(WorkerKey, Option<ErrorCode>), Vec<Lease>>,
+    /// Clients whose next outcome waits for the journal.
+    pub(crate) awaiting_journal: Vec<ClientKey>,
+    pub(crate) draining: Option<Draining>,
+    pub(crate) beats: u64,
+    pub(crate) slots: Deadlines,
+    /// Counts dispatch turns, to serve equally loaded workers in turn.
+    pub(crate) turn: u64,
+    /// Something has changed since the last turn.
+    dirty: bool,
+}
+
+/// Who speaks on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Peer {
+    Client(ClientKey),
+    Worker(WorkerKey),
+}
+
+/// The broker is going down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Draining {
+    /// It waits for what runs.
+    Waiting,
+    /// The deadline has passed.
+    Overdue,
+    /// It has said that it may end.
+    Over,
+}
+
+/// Deadlines of which there is one each.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    pub(crate) tick: Option<Time>,
+    pub(crate) beat: Option<Time>,
+    pub(crate) rebalance: Option<Time>,
+    pub(crate) retention: Option<Time>,
+    pub(crate) reattach: Option<Time>,
+    pub(crate) drain: Option<Time>,
+}
+
+impl Scheduler {
+    /// A scheduler without tasks. It begins a new life: its first effect is the record of that.
+    pub fn new(config: Config, now: Now) -> Self {
+        let mut scheduler = Self::bare(config, now);
+        scheduler.begin();
+        scheduler
+    }
+
+    /// A scheduler with the state that these records left behind.
+    ///
+    /// It begins a new life: leases of the last one are adopted when their workers come back with them,
+    /// and until the re-attach window ends no recovered task is given to anybody else.
+    pub fn recover<'a>(
+        config: Config,
+        now: Now,
+        records: impl IntoIterator<Item = (Lsn, &'a Record)>,
+    ) -> Self {
+        let mut scheduler = Self::bare(config, now);
+        let mut last = Lsn(0);
+        for (lsn, record) in records {
+            scheduler.apply(record);
+            last = lsn;
+        }
+        scheduler.out.resume(last);
+        scheduler.begin();
+        scheduler.hold_recovered();
+        scheduler
+    }
+
+    fn bare(config: Config, now: Now) -> Self {
+        Self {
+            now,
+            started: now,
+            arena: Arena::new(config.seed),
+            queues: Queues::default(),
+            fleet: Fleet::default(),
+            clients: Clients::default(),
+            sessions: BTreeMap::new(),
+            knowledge: Knowledge::default(),
+            retention: Retention::default(),
+            orphans: Orphans::default(),
+            timers: Timers::default(),
+            out: Output::default(),
+            random: Random::new(config.seed),
+            counters: Counters::default(),
+            unsettled: 0,
+            payload_bytes: 0,
+            delayed: 0,
+            next_seq: 0,
+            cancels: BTreeMap::new(),
+            awaiting_journal: Vec::new(),
+            draining: None,
+            beats: 0,
+            slots: Deadlines::default(),
+            turn: 0,
+            dirty: true,
+            config,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.commit(Record::Started { epoch: self.config.epoch });
+        let ends = self.now.time.plus(ganger_common::limits::REATTACH_WINDOW);
+        self.timers.set(&mut self.slots.reattach, Timer::ReattachEnds, Some(ends));
+        let beat = self.now.time.plus(self.config.heartbeat);
+        self.timers.set(&mut self.slots.beat, Timer::Beat, Some(beat));
+    }
+
+    /// Takes in one input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.advance(now);
+        match input {
+            Input::Client { conn, request } => self.on_client(conn, request),
+            Input::Worker { conn, request } => self.on_worker(conn, request),
+            Input::ConnectionDown { conn } => self.on_connection_down(conn),
+            Input::Journaled { upto } => self.on_journaled(upto),
+            Input::Drain { deadline } => self.drain_broker(deadline),
+        }
+    }
+
+    /// Does what is due at `now`. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.advance(now);
+        while let Some((_, timer)) = self.timers.pop_due(self.now.time) {
+            self.fire(timer);
+        }
+    }
+
+    /// The next thing to do; `None` when everything has been done.
+    ///
+    /// Dispatch happens here, once for all the inputs that came before: what came together leaves
+    /// together.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        if let Some(effect) = self.out.pop() {
+            return Some(effect);
+        }
+        if std::mem::take(&mut self.dirty) {
+            self.end_turn();
+        }
+        self.out.pop()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, and why.
+    pub fn poll_timeout(&self) -> Option<(Time, &'static str)> {
+        self.timers.next().map(|(at, timer)| (at, timer.name()))
+    }
+
+    /// What has happened so far, counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Lets time pass, and forgives peers the time in which the scheduler itself was not called although
+    /// it had asked for it: a paused broker must not find everybody else silent.
+    fn advance(&mut self, now: Now) {
+        self.dirty = true;
+        let before = self.now.time;
+        self.now = Now { time: now.time.max(before), wall: now.wall };
+        let Some((due, _)) = self.timers.next() else { return };
+        let stall = self.now.time.since(due.max(before));
+        if stall > self.config.heartbeat / 2 {
+            self.forgive(stall);
+        }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Tick => {
+                self.slots.tick = None;
+                self.arm_tick();
+            }
+            Timer::TaskDue(key) => self.on_task_due(key),
+            Timer::TaskExpires(key) => self.on_task_expires(key),
+            Timer::RunLimit(key) => self.on_run_limit(key),
+            Timer::WorkerSilent(key) => self.on_worker_silent(key),
+            Timer::WorkerGrace(key) => self.on_worker_grace(key),
+            Timer::ClientSilent(key) => self.on_client_silent(key),
+            Timer::ReattachEnds => {
+                self.slots.reattach = None;
+                self.end_reattach();
+            }
+            Timer::Rebalance => {
+                self.slots.rebalance = None;
+                self.rebalance();
+            }
+            Timer::Retention => {
+                self.slots.retention = None;
+                self.forget_old();
+            }
+            Timer::Beat => self.on_beat(),
+            Timer::DrainDeadline => {
+                self.slots.drain = None;
+                self.draining = self.draining.map(|_| Draining::Overdue);
+            }
+        }
+    }
+
+    /// What is done once for everything that came in together.
+    fn end_turn(&mut self) {
+        self.flush_cancels();
+        self.dispatch();
+        self.flush_streams();
+        self.trim();
+        self.check_drained();
+    }
+
+    fn on_journaled(&mut self, upto: Lsn) {
+        self.out.journaled(upto);
+        for client in std::mem::take(&mut self.awaiting_journal) {
+            self.clients.mark_dirty(client);
+        }
+    }
+
+    fn on_beat(&mut self) {
+        self.slots.beat = None;
+        self.beats += 1;
+        let (number, revision) = (self.beats, self.knowledge.revision());
+        self.out.push(Effect::Publish(Publication::Beat { number, revision }));
+        let next = self.now.time.plus(self.config.heartbeat);
+        self.timers.set(&mut self.slots.beat, Timer::Beat, Some(next));
+    }
+
+    /// While there are peers to judge, the scheduler asks to be called often enough to know its own
+    /// stalls.
+    pub(crate) fn arm_tick(&mut self) {
+        if self.slots.tick.is_none() && self.fleet.len() + self.clients.len() > 0 {
+            let at = self.now.time.plus(self.config.tick());
+            self.timers.set(&mut self.slots.tick, Timer::Tick, Some(at));
+        }
+    }
+
+    pub(crate) fn drain_broker(&mut self, deadline: Duration) {
+        if self.draining.is_none() {
+            self.draining = Some(Draining::Waiting);
+        }
+        let at = self.now.time.plus(deadline);
+        self.timers.set(&mut self.slots.drain, Timer::DrainDeadline, Some(at));
+    }
+
+    /// A drain is over when nothing runs, everything has been told, and, where the queue would be lost
+    /// with the process, the queue is empty.
+    fn check_drained(&mut self) {
+        let Some(draining @ (Draining::Waiting | Draining::Overdue)) = self.draining else { return };
+        let keeps_queue = self.config.durability == ganger_common::message::Durability::Journal;
+        let idle = self.fleet.assigned + self.fleet.running == 0 && (keeps_queue || self.unsettled == 0);
+        let told = self.clients.iter().all(|(_, client)| {
+            client.conn.is_none() || (client.stream.waiting.is_empty() && client.stream.is_confirmed())
+        });
+        if draining == Draining::Overdue || (idle && told && self.out.is_empty()) {
+            self.draining = Some(Draining::Over);
+            self.timers.set(&mut self.slots.drain, Timer::DrainDeadline, None);
+            for (conn, peer) in self.sessions.clone() {
+                self.say_goodbye(conn, peer, Some(ErrorCode::Draining), "the broker is going down");
+            }
+            self.out.push(Effect::Drained);
+        }
+    }
+
+    pub(crate) fn say_goodbye(&mut self, conn: ConnId, peer: Peer, code: Option<ErrorCode>, text: &str) {
+        let text = text.to_owned();
+        self.out.push(match peer {
+            Peer::Client(_) => Effect::ToClient { conn, reply: ClientReply::Goodbye { code, text } },
+            Peer::Worker(_) => Effect::ToWorker { conn, command: WorkerCommand::Goodbye { code, text } },
+        });
+    }
+
+    /// Writes a fact down and makes it so.
+    pub(crate) fn commit(&mut self, record: Record) {
+        self.apply(&record);
+        self.out.append(record);
+    }
+}

@@ -1,0 +1,285 @@
+//! Tasks come in, are asked about, cancelled and retried; their outcomes go out.
+
+use std::time::Duration;
+
+use ganger_common::limits::{BATCH_BYTES_TARGET, BATCH_ITEMS_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_WARN};
+use ganger_common::{ConnId, ErrorCode, Outcome, TaskId};
+
+use crate::apply::{Origin, settlement};
+use crate::arena::TaskKey;
+use crate::client::{ClientKey, Waiting};
+use crate::client_session::refusal;
+use crate::effect::{ClientReply, Effect, OutcomeItem, Refusal};
+use crate::input::NewTask;
+use crate::record::{Cause, Record};
+use crate::scheduler::Scheduler;
+use crate::task::{State, Task};
+
+/// When a client whose task found no room should try again. Long enough for a queue to move, short enough
+/// that an empty one does not stay empty.
+const BUSY_RETRY: Duration = Duration::from_millis(200);
+
+/// What a batch found out about its tasks.
+#[derive(Default)]
+struct Sorted {
+    fresh: Vec<NewTask>,
+    fresh_bytes: usize,
+    known: Vec<TaskKey>,
+    refused: Vec<Refusal>,
+}
+
+impl Scheduler {
+    pub(crate) fn on_submit(
+        &mut self,
+        conn: ConnId,
+        client: ClientKey,
+        seq: u64,
+        again: bool,
+        tasks: Vec<NewTask>,
+    ) {
+        let sorted = self.sort_out(client, tasks);
+        self.take_in(client, again, sorted.fresh);
+        self.counters.tasks_resubmitted += sorted.known.len() as u64;
+        for key in sorted.known {
+            let task = &self.arena[key];
+            let detached = task.extra.as_ref().is_some_and(|extra| extra.options.detached);
+            if !detached {
+                let events = task.extra.as_ref().is_some_and(|extra| extra.options.events);
+                self.watch(client, key, events);
+            }
+        }
+        self.reply(conn, ClientReply::Accepted { seq, refused: sorted.refused });
+    }
+
+    fn sort_out(&mut self, client: ClientKey, tasks: Vec<NewTask>) -> Sorted {
+        let backlog = self.clients.get(client).map_or(0, |client| client.stream.waiting.len());
+        let mut sorted = Sorted { fresh: Vec::with_capacity(tasks.len()), ..Sorted::default() };
+        for (index, task) in tasks.into_iter().enumerate() {
+            if let Some(key) = self.arena.find(task.id) {
+                sorted.known.push(key);
+                continue;
+            }
+            match self.check_room(&task, backlog, &sorted) {
+                Ok(()) => {
+                    self.counters.payloads_large += u64::from(task.payload.len() > PAYLOAD_BYTES_WARN);
+                    sorted.fresh_bytes += task.payload.len();
+                    sorted.fresh.push(task);
+                }
+                Err((code, text)) => {
+                    let is_retryable = code.is_retryable();
+                    match is_retryable {
+                        true => self.counters.tasks_refused_busy += 1,
+                        false => self.counters.tasks_refused += 1,
+                    }
+                    let retry_after = is_retryable.then_some(BUSY_RETRY);
+                    sorted.refused.push(Refusal { retry_after, ..refusal(index, code, text) });
+                }
+            }
+        }
+        sorted
+    }
+
+    fn check_room(&self, task: &NewTask, backlog: usize, sorted: &Sorted) -> Result<(), (ErrorCode, String)> {
+        let config = &self.config;
+        let bytes = task.payload.len();
+        if bytes > PAYLOAD_BYTES_MAX {
+            let text = format!("a payload of {bytes} bytes is over the limit of {PAYLOAD_BYTES_MAX}");
+            return Err((ErrorCode::TooLarge, text));
+        }
+        if self.draining.is_some() {
+            return Err((ErrorCode::Draining, "the broker is going down".to_owned()));
+        }
+        if backlog >= config.client_backlog_max {
+            let text = format!("{backlog} outcomes wait for this client to read them");
+            return Err((ErrorCode::Busy, text));
+        }
+        if self.unsettled + sorted.fresh.len() >= config.queue_tasks_max {
+            return Err((ErrorCode::Busy, format!("the queue is full at {} tasks", config.queue_tasks_max)));
+        }
+        if self.payload_bytes + sorted.fresh_bytes + bytes > config.queue_bytes_max {
+            return Err((ErrorCode::Busy, format!("the queue is full at {} bytes", config.queue_bytes_max)));
+        }
+        if self.queues.kinds_len() + sorted.fresh.len() >= config.kinds_max
+            && self.queues.find(&task.kind).is_none()
+        {
+            return Err((ErrorCode::TooMany, format!("there are {} kinds already", config.kinds_max)));
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, client: ClientKey, again: bool, fresh: Vec<NewTask>) {
+        if fresh.is_empty() {
+            return;
+        }
+        let before = self.unsettled;
+        let hold_until = self.slots.reattach.filter(|_| again);
+        let origin = Origin { owner: Some(client), hold_until };
+        self.apply_accepted(self.now.wall, &fresh, origin);
+        self.counters.tasks_accepted += (self.unsettled - before) as u64;
+        let reunited: Vec<TaskId> = match hold_until.is_some() && !self.orphans.is_empty() {
+            true => fresh.iter().map(|task| task.id).collect(),
+            false => Vec::new(),
+        };
+        self.out.append(Record::Accepted { at: self.now.wall, tasks: fresh });
+        let mut settlements = Vec::new();
+        for id in reunited {
+            if let Some(key) = self.arena.find(id) {
+                settlements.extend(self.reunite(key));
+            }
+        }
+        self.settle(settlements);
+    }
+
+    pub(crate) fn on_watch(
+        &mut self,
+        conn: ConnId,
+        client: ClientKey,
+        req: u64,
+        tasks: &[TaskId],
+        events: bool,
+    ) {
+        let mut refused = Vec::new();
+        for (index, id) in tasks.iter().enumerate() {
+            match self.arena.find(*id) {
+                Some(key) => self.watch(client, key, events),
+                None => refused.push(unknown(index)),
+            }
+        }
+        self.reply(conn, ClientReply::Verdicts { req, refused });
+    }
+
+    /// Puts a client among those who want the outcome of a task.
+    fn watch(&mut self, client: ClientKey, key: TaskKey, events: bool) {
+        let task = &mut self.arena[key];
+        if let Some(outcome) = task.outcome() {
+            let waiting = Waiting { lsn: self.out.appended(), task: task.id, outcome };
+            return self.clients.tell(client, waiting);
+        }
+        if task.owner.is_none_or(|owner| self.clients.get(owner).is_none()) {
+            task.owner = Some(client);
+        } else if task.owner != Some(client) {
+            let clients = &self.clients;
+            let watchers = &mut task.extra_mut().watchers;
+            watchers.retain(|watcher| *watcher != client && clients.get(*watcher).is_some());
+            watchers.push(client);
+        }
+        if events {
+            let clients = &self.clients;
+            let followers = &mut task.extra_mut().followers;
+            followers.retain(|follower| *follower != client && clients.get(*follower).is_some());
+            followers.push(client);
+        }
+    }
+
+    pub(crate) fn on_cancel(&mut self, conn: ConnId, req: u64, tasks: &[TaskId]) {
+        let mut refused = Vec::new();
+        let mut cancelled = Vec::new();
+        for (index, id) in tasks.iter().enumerate() {
+            let Some(key) = self.arena.find(*id) else {
+                refused.push(unknown(index));
+                continue;
+            };
+            match self.arena[key].outcome() {
+                None => {
+                    self.revoke(key, None);
+                    let attempt = self.arena[key].attempt;
+                    cancelled.push(settlement(*id, Outcome::Cancelled, attempt, Cause::Cancelled));
+                }
+                Some(Outcome::Cancelled) => {}
+                Some(outcome) => {
+                    let text = format!("the task has {outcome} already");
+                    refused.push(refusal(index, ErrorCode::AlreadySettled, text));
+                }
+            }
+        }
+        self.settle(cancelled);
+        self.reply(conn, ClientReply::Verdicts { req, refused });
+    }
+
+    pub(crate) fn on_retry(&mut self, conn: ConnId, req: u64, tasks: &[TaskId]) {
+        let mut refused = Vec::new();
+        let mut retried = Vec::new();
+        for (index, id) in tasks.iter().enumerate() {
+            match self.arena.find(*id).map(|key| self.arena[key].outcome()) {
+                None => refused.push(unknown(index)),
+                Some(Some(outcome)) if Task::is_retryable_outcome(outcome) => retried.push(*id),
+                Some(Some(outcome)) => {
+                    let text = format!("the task has {outcome}; only failed and dead ones can be retried");
+                    refused.push(refusal(index, ErrorCode::NotRetryable, text));
+                }
+                Some(None) => {
+                    let text = "the task has no outcome yet";
+                    refused.push(refusal(index, ErrorCode::NotRetryable, text));
+                }
+            }
+        }
+        if !retried.is_empty() {
+            self.commit(Record::Retried { at: self.now.wall, tasks: retried });
+        }
+        self.reply(conn, ClientReply::Verdicts { req, refused });
+    }
+
+    /// Sends what the windows of the clients have room for.
+    pub(crate) fn flush_streams(&mut self) {
+        for key in self.clients.take_dirty() {
+            while self.send_outcomes(key) {}
+        }
+    }
+
+    /// Sends one message of outcomes. Returns whether there may be another.
+    fn send_outcomes(&mut self, key: ClientKey) -> bool {
+        let (window, window_bytes) = (self.config.client_window, self.config.client_window_bytes);
+        let safe = self.out.safe();
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        let Some(conn) = client.conn else { return false };
+        let room = client.stream.room(window, window_bytes).min(BATCH_ITEMS_MAX);
+        let room_bytes = client.stream.room_bytes(window_bytes).min(BATCH_BYTES_TARGET);
+        let mut items = Vec::with_capacity(room.min(client.stream.waiting.len()));
+        let mut bytes = 0;
+        while items.len() < room && bytes < room_bytes {
+            let Some(next) = client.stream.waiting.front() else { break };
+            if next.lsn > safe {
+                self.awaiting_journal.push(key);
+                break;
+            }
+            let task = self.arena.find(next.task).map(|key| &self.arena[key]);
+            // A task that was put back from the dead set meanwhile has no outcome to tell.
+            if task.is_none_or(Task::is_settled) {
+                let item = outcome_item(next, task);
+                bytes += item.result.len();
+                items.push(item);
+            }
+            client.stream.waiting.pop_front();
+        }
+        if items.is_empty() {
+            return false;
+        }
+        client.stream.book_sent(items.len(), bytes);
+        let reply = ClientReply::Outcomes { upto: client.stream.sent, items };
+        self.out.push(Effect::ToClient { conn, reply });
+        true
+    }
+}
+
+fn outcome_item(waiting: &Waiting, task: Option<&Task>) -> OutcomeItem {
+    let error = task
+        .and_then(|task| task.extra.as_ref())
+        .filter(|_| waiting.outcome != Outcome::Succeeded)
+        .and_then(|extra| extra.history.last()?.error.clone());
+    let result = match task {
+        Some(Task { state: State::Settled { outcome: Outcome::Succeeded, .. }, data, .. }) => data.clone(),
+        _ => Default::default(),
+    };
+    OutcomeItem {
+        task: waiting.task,
+        outcome: waiting.outcome,
+        attempt: task.map_or(ganger_common::Attempt(0), |task| task.attempt),
+        result,
+        error,
+        result_dropped: task.is_none() && waiting.outcome == Outcome::Succeeded,
+    }
+}
+
+fn unknown(index: usize) -> Refusal {
+    refusal(index, ErrorCode::UnknownTask, "no such task is remembered")
+}
