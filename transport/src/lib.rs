@@ -1,1 +1,34 @@
-//! The only crate of Ganger that knows ZeroMQ: connections in and out, with bounded queues and explicit loss.
+//! The only crate of Ganger that knows ZeroMQ: connections in and out, with bounded queues and explicit
+//! loss.
+//!
+//! The rest of the system sees connections, never identities: a [`Server`] speaks of [`ConnId`]s that are
+//! never used twice, a [`Connection`] is one conversation with one broker and is rebuilt by its owner when
+//! it ends. What the traits promise, and no more:
+//! - `Ok` from a send means accepted locally. Delivery is the protocol's business: ids, acknowledgements,
+//!   leases, sending again.
+//! - Order holds within one connection.
+//! - [`ServerEvent::Up`] and [`ServerEvent::Down`] are hints: early and useful, sometimes missing.
+//! - Nothing waits for a slow peer: its queue is bounded, and a peer that overflows it is cut.
+//!
+//! Two backends: [`zmq`] over TCP and Unix sockets, and [`mem`], in-process, with faults on demand. The
+//! door, which will check every byte of a stranger before the library sees it and end CURVE there, will
+//! stand between a listener of [`zmq::ZmqServer`] and the world; until then a broker belongs on loopback
+//! or on a network that is trusted.
+//!
+//! [`ConnId`]: ganger_common::ConnId
+
+mod endpoint;
+mod error;
+mod event;
+mod held;
+mod limits;
+mod mailbox;
+pub mod mem;
+mod traits;
+pub mod zmq;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{BindError, Closed, ConnectError, PublishError, SendError};
+pub use event::{Auth, DownReason, MalformedReason, PeerMeta, ServerEvent};
+pub use limits::{Limits, raise_nofile_limit};
+pub use traits::{Connection, Connector, Publisher, Server, Subscription};

@@ -1,0 +1,276 @@
+//! Messages to inputs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_common::limits::BROADCAST_BYTES_MAX;
+use ganger_common::message::{self as wire, FromClient, FromWorker};
+use ganger_common::version::{PROTOCOL, Version};
+use ganger_common::{AttemptEnd, ErrorCode, TaskOptions};
+use ganger_scheduler::input::{
+    ClientRequest, EndDetail, Ended, Held, KnowledgeOp, NewTask, TaskFilter, WorkerHello, WorkerRequest,
+};
+
+use super::keep;
+use crate::kinds::Kinds;
+
+/// What a message turned out to be.
+pub(crate) enum Incoming<R> {
+    /// Something for the scheduler, and the mark that a heartbeat brought.
+    Request(R, Option<u64>),
+    /// A batch of which the shell refuses some; the rest goes to the scheduler.
+    Partly(R, u64, PreRefused),
+    /// Nothing that the scheduler should see.
+    Refused(Refused),
+}
+
+/// Items of a batch that the shell refuses, by their place in the batch.
+#[derive(Debug, Default)]
+pub(crate) struct PreRefused {
+    pub(crate) refused: Vec<(u32, ErrorCode, String)>,
+    /// Where the items that went on stood in the batch.
+    pub(crate) places: Vec<u32>,
+}
+
+/// Why a message goes no further.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) req: Option<u64>,
+    pub(crate) code: ErrorCode,
+    pub(crate) text: String,
+    /// Whether the connection ends with it.
+    pub(crate) is_final: bool,
+}
+
+fn refused<R>(req: Option<u64>, code: ErrorCode, text: impl Into<String>) -> Incoming<R> {
+    Incoming::Refused(Refused { req, code, text: text.into(), is_final: false })
+}
+
+fn check_version<R>(theirs: Version) -> Option<Incoming<R>> {
+    (!PROTOCOL.accepts(theirs)).then(|| {
+        let text = format!("this broker speaks protocol {PROTOCOL}, the peer {theirs}");
+        let code = ErrorCode::UnsupportedVersion;
+        Incoming::Refused(Refused { req: None, code, text, is_final: true })
+    })
+}
+
+/// What a client's message means.
+pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) -> Incoming<ClientRequest> {
+    let request = match message {
+        FromClient::Hello(hello) => {
+            if let Some(refusal) = check_version(hello.protocol) {
+                return refusal;
+            }
+            ClientRequest::Hello { client: hello.client, token: hello.token, name: hello.name.0.to_owned() }
+        }
+        FromClient::Heartbeat(beat) => {
+            return Incoming::Request(ClientRequest::Heartbeat, Some(beat.mark));
+        }
+        FromClient::Submit(submit) => return self::submit(frame, submit, kinds),
+        FromClient::Watch(watch) => {
+            ClientRequest::Watch { req: watch.req, tasks: watch.tasks.0, events: watch.events }
+        }
+        FromClient::Ack(ack) => ClientRequest::Ack { upto: ack.upto },
+        FromClient::Cancel(list) => ClientRequest::Cancel { req: list.req, tasks: list.tasks.0 },
+        FromClient::Retry(list) => ClientRequest::Retry { req: list.req, tasks: list.tasks.0 },
+        FromClient::Fetch(one) => ClientRequest::Fetch { req: one.req, task: one.task },
+        FromClient::Explain(one) => ClientRequest::Explain { req: one.req, task: one.task },
+        FromClient::List(list) => ClientRequest::List {
+            req: list.req,
+            filter: TaskFilter { state: list.state, kind: list.kind.map(|kind| kind.0.to_owned()) },
+            after: list.after.map(|after| after.0.to_owned()),
+            limit: list.limit,
+        },
+        FromClient::ListWorkers(page) => ClientRequest::ListWorkers {
+            req: page.req,
+            after: page.after.map(|after| after.0.to_owned()),
+            limit: page.limit,
+        },
+        FromClient::Status(request) => ClientRequest::Status { req: request.req },
+        FromClient::Drain(drain) => ClientRequest::Drain {
+            req: drain.req,
+            workers: drain.workers.iter().map(|name| name.0.to_owned()).collect(),
+            broker: drain.broker,
+            deadline: drain.deadline_ms.map(Duration::from_millis),
+        },
+        FromClient::Knowledge(request) => match knowledge(frame, request.op) {
+            Ok(op) => ClientRequest::Knowledge { req: request.req, op },
+            Err(text) => return refused(Some(request.req), ErrorCode::BadOption, text),
+        },
+        FromClient::Publish(publish) => {
+            let bytes = publish.body.0.len();
+            if bytes > BROADCAST_BYTES_MAX {
+                let text = format!("a broadcast of {bytes} bytes is over the limit of {BROADCAST_BYTES_MAX}");
+                return refused(Some(publish.req), ErrorCode::TooLarge, text);
+            }
+            let topic = publish.topic.0.to_owned();
+            ClientRequest::Publish { req: publish.req, topic, body: keep(frame, publish.body.0) }
+        }
+        FromClient::Goodbye(_) => ClientRequest::Goodbye,
+    };
+    Incoming::Request(request, None)
+}
+
+/// Tasks with options that are out of range are refused here, one by one; the others go on.
+fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incoming<ClientRequest> {
+    let mut pre = PreRefused::default();
+    let mut tasks = Vec::with_capacity(submit.tasks.len());
+    for (index, task) in submit.tasks.into_iter().enumerate() {
+        let checked = match (task.kind.is_empty(), &task.options) {
+            (true, _) => Err((ErrorCode::BadOption, "the kind is empty".to_owned())),
+            (false, Some(options)) => options.check(),
+            (false, None) => Ok(()),
+        };
+        if let Err((code, text)) = checked {
+            if pre.refused.is_empty() {
+                pre.places = (0..index as u32).collect();
+            }
+            pre.refused.push((index as u32, code, text));
+            continue;
+        }
+        if !pre.refused.is_empty() {
+            pre.places.push(index as u32);
+        }
+        tasks.push(NewTask {
+            id: task.id,
+            kind: kinds.name(&task.kind),
+            payload: keep(frame, task.payload.0),
+            options: task.options.filter(|options: &TaskOptions| !options.is_default()).map(Box::new),
+        });
+    }
+    let request = ClientRequest::Submit { seq: submit.seq, again: submit.again, tasks };
+    match pre.refused.is_empty() {
+        true => Incoming::Request(request, None),
+        false => Incoming::Partly(request, submit.seq, pre),
+    }
+}
+
+/// What a worker's message means.
+pub(crate) fn worker(frame: &Bytes, message: FromWorker<'_>, kinds: &mut Kinds) -> Incoming<WorkerRequest> {
+    let request = match message {
+        FromWorker::Hello(hello) => {
+            if let Some(refusal) = check_version(hello.protocol) {
+                return refusal;
+            }
+            match worker_hello(&hello, kinds) {
+                Ok(hello) => WorkerRequest::Hello(hello),
+                Err(text) => return refused(None, ErrorCode::BadOption, text),
+            }
+        }
+        FromWorker::Heartbeat(beat) => {
+            let request = WorkerRequest::Heartbeat { revision: beat.revision };
+            return Incoming::Request(request, Some(beat.mark));
+        }
+        FromWorker::Report(report) => match ends(frame, &report) {
+            Ok(ended) => WorkerRequest::Report {
+                seq: report.seq,
+                started: report.started.0,
+                ended,
+                waiting: report.waiting,
+                recall: report.recall,
+            },
+            Err(text) => return refused(None, ErrorCode::BadMessage, text),
+        },
+        FromWorker::Progress(progress) => WorkerRequest::Progress {
+            lease: progress.lease,
+            fraction: progress.fraction.filter(|fraction| fraction.is_finite()),
+            text: progress.text.0.to_owned(),
+        },
+        FromWorker::Partial(partial) => WorkerRequest::Partial {
+            lease: partial.lease,
+            index: partial.index,
+            data: keep(frame, partial.data.0),
+        },
+        FromWorker::Drain(drain) => {
+            WorkerRequest::Drain { deadline: drain.deadline_ms.map(Duration::from_millis) }
+        }
+        FromWorker::Knowledge(request) => match knowledge(frame, request.op) {
+            Ok(op) => WorkerRequest::Knowledge { req: request.req, op },
+            Err(text) => return refused(Some(request.req), ErrorCode::BadOption, text),
+        },
+        FromWorker::Goodbye(_) => WorkerRequest::Goodbye,
+    };
+    Incoming::Request(request, None)
+}
+
+fn worker_hello(hello: &wire::WorkerHello<'_>, kinds: &mut Kinds) -> Result<WorkerHello, String> {
+    let slots_max = ganger_common::limits::WORKER_SLOTS_MAX;
+    if hello.slots == 0 || hello.slots > slots_max {
+        return Err(format!("slots: {} is not from 1 to {slots_max}", hello.slots));
+    }
+    if hello.kinds.is_empty() || hello.kinds.iter().any(|kind| kind.is_empty()) {
+        return Err("kinds: a worker serves at least one, and none has an empty name".to_owned());
+    }
+    Ok(WorkerHello {
+        worker: hello.worker,
+        token: hello.token,
+        name: hello.name.0.to_owned(),
+        host: hello.host.0.to_owned(),
+        pid: hello.pid,
+        kinds: hello.kinds.iter().map(|kind| kinds.name(kind)).collect(),
+        slots: hello.slots,
+        holding: hello.holding.iter().map(held).collect(),
+        revision: hello.revision,
+        draining: hello.draining,
+    })
+}
+
+fn held(held: &wire::Held) -> Held {
+    let lease = wire::Lease { task: held.task, epoch: held.epoch, attempt: held.attempt };
+    Held { lease, started: held.started }
+}
+
+fn ends(frame: &Bytes, report: &wire::Report<'_>) -> Result<Vec<Ended>, String> {
+    report.ended.iter().map(|ended| end(frame, ended)).collect()
+}
+
+fn end(frame: &Bytes, report: &wire::AttemptReport<'_>) -> Result<Ended, String> {
+    let end = AttemptEnd::from_code(report.end)
+        .filter(|end| !matches!(end, AttemptEnd::Crashed | AttemptEnd::Lost))
+        .ok_or_else(|| format!("report: a worker cannot report the end {}", report.end))?;
+    let detail = report.detail.as_ref().map(|detail| {
+        Box::new(EndDetail {
+            error: detail.error.map(|error| error.0.to_owned()),
+            is_final: detail.is_final,
+            retry_after: detail.retry_after_ms.map(Duration::from_millis),
+        })
+    });
+    Ok(Ended {
+        task: report.task,
+        epoch: report.epoch,
+        attempt: report.attempt,
+        end,
+        run_us: report.run_us,
+        result: keep(frame, report.result.0),
+        detail,
+    })
+}
+
+fn knowledge(frame: &Bytes, op: wire::KnowledgeOp<'_>) -> Result<KnowledgeOp, &'static str> {
+    let named = |topic: &str, key: &str| match topic.is_empty() || key.is_empty() {
+        true => Err("topic and key must not be empty"),
+        false => Ok((topic.to_owned(), key.to_owned())),
+    };
+    Ok(match op {
+        wire::KnowledgeOp::Put { topic, key, value, expect } => {
+            let (topic, key) = named(&topic, &key)?;
+            KnowledgeOp::Put { topic, key, value: keep(frame, value.0), expect }
+        }
+        wire::KnowledgeOp::Delete { topic, key, expect } => {
+            let (topic, key) = named(&topic, &key)?;
+            KnowledgeOp::Delete { topic, key, expect }
+        }
+        wire::KnowledgeOp::Get { topic, key } => {
+            let (topic, key) = named(&topic, &key)?;
+            KnowledgeOp::Get { topic, key }
+        }
+        wire::KnowledgeOp::List { prefix, after, keys_only, limit } => KnowledgeOp::List {
+            prefix: prefix.0.to_owned(),
+            after: after.map(|(topic, key)| (topic.0.to_owned(), key.0.to_owned())),
+            keys_only,
+            limit,
+        },
+        wire::KnowledgeOp::Since { revision } => KnowledgeOp::Since { revision },
+        wire::KnowledgeOp::Status {} => KnowledgeOp::Status,
+    })
+}

@@ -1,0 +1,34 @@
+//! What ends a broker, or keeps it from starting.
+
+use ganger_transport::BindError;
+
+use crate::journal::JournalError;
+
+/// Why a broker did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// A setting is not allowed. Another value helps.
+    #[error("{0}")]
+    Config(String),
+    /// A socket could not listen. Another endpoint, or ending the process that has this one, helps.
+    #[error("{source}; choose another endpoint with {flag}")]
+    Bind {
+        /// The flag that sets the endpoint.
+        flag: &'static str,
+        /// Why.
+        #[source]
+        source: BindError,
+    },
+    /// The journal failed. No promise was made since; the broker must not go on.
+    #[error("the journal failed")]
+    Journal(#[from] JournalError),
+    /// The system refused something that a broker needs.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}

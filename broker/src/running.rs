@@ -1,0 +1,145 @@
+//! A broker on a thread of its own.
+
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ganger_common::Epoch;
+use ganger_common::message::Durability;
+use ganger_transport::zmq::{ZmqPublisher, ZmqServer};
+use ganger_transport::{Endpoint, Limits, Publisher, Server, raise_nofile_limit};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::error::BrokerError;
+use crate::journal::MemoryJournal;
+use crate::server::{self, Sockets, Stop};
+
+/// Starts brokers.
+#[derive(Debug)]
+pub struct Broker;
+
+/// Where a broker listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoints {
+    /// For clients.
+    pub clients: Endpoint,
+    /// For workers.
+    pub workers: Endpoint,
+    /// For subscribers.
+    pub knowledge: Endpoint,
+}
+
+/// A broker that runs. Dropping it stops it at once, without waiting.
+#[derive(Debug)]
+pub struct RunningBroker {
+    endpoints: Endpoints,
+    stop: mpsc::Sender<Stop>,
+    thread: Option<JoinHandle<Result<(), BrokerError>>>,
+}
+
+impl Broker {
+    /// Starts a broker on ZeroMQ sockets; returns once it listens.
+    ///
+    /// # Errors
+    /// When an endpoint is in use, or the system refuses.
+    pub fn start(config: Config) -> Result<RunningBroker, BrokerError> {
+        raise_nofile_limit();
+        let (stop, stopped) = mpsc::channel(4);
+        let (listening, is_listening) = std::sync::mpsc::channel();
+        let io = |what| move |source| BrokerError::Io { what, source };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(io("cannot start the broker's loop"))?;
+        let thread = std::thread::Builder::new()
+            .name("ganger-broker".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    let (sockets, endpoints) = match bind(&config).await {
+                        Ok(bound) => bound,
+                        Err(error) => {
+                            let _ = listening.send(Err(error));
+                            return Ok(());
+                        }
+                    };
+                    let scheduler = scheduler_config(&config, &endpoints);
+                    let _ = listening.send(Ok(endpoints));
+                    let journal = MemoryJournal::default();
+                    server::run(scheduler, config.drain_deadline, sockets, journal, stopped).await
+                })
+            })
+            .map_err(io("cannot start the broker's thread"))?;
+        let endpoints = is_listening.recv().map_err(|_| BrokerError::Io {
+            what: "the broker's thread ended",
+            source: std::io::Error::other("no answer"),
+        })??;
+        Ok(RunningBroker { endpoints, stop, thread: Some(thread) })
+    }
+}
+
+impl RunningBroker {
+    /// Where it listens, with the ports that the system chose.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Asks it to end. A second request while one waits to be seen changes nothing.
+    pub fn stop(&self, how: Stop) {
+        let _ = self.stop.try_send(how);
+    }
+
+    /// A handle that asks it to end.
+    pub fn stopper(&self) -> mpsc::Sender<Stop> {
+        self.stop.clone()
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn join(mut self) -> Result<(), BrokerError> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for RunningBroker {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stop(Stop::Now);
+        }
+    }
+}
+
+async fn bind(config: &Config) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endpoints), BrokerError> {
+    let failed = |flag| move |source| BrokerError::Bind { flag, source };
+    let clients = ZmqServer::bind(&config.clients, Limits::default()).await.map_err(failed("--clients"))?;
+    let workers = ZmqServer::bind(&config.workers, Limits::default()).await.map_err(failed("--workers"))?;
+    let knowledge =
+        ZmqPublisher::bind(&config.knowledge, Limits::publisher()).await.map_err(failed("--knowledge"))?;
+    let endpoints = Endpoints {
+        clients: clients.endpoint().clone(),
+        workers: workers.endpoint().clone(),
+        knowledge: knowledge.endpoint().clone(),
+    };
+    Ok((Sockets { clients, workers, knowledge }, endpoints))
+}
+
+/// Fills in what only the start knows.
+///
+/// A broker that keeps its state in memory takes the time as its epoch: leases of an earlier process, of
+/// which it knows nothing, must not look like its own.
+fn scheduler_config(config: &Config, endpoints: &Endpoints) -> ganger_scheduler::Config {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (_, random) = uuid::Uuid::new_v4().as_u64_pair();
+    ganger_scheduler::Config {
+        epoch: Epoch(since_1970.as_millis() as u64),
+        durability: Durability::Memory,
+        seed: random,
+        knowledge_port: endpoints.knowledge.port().unwrap_or(0),
+        ..config.scheduler.clone()
+    }
+}

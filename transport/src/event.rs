@@ -1,0 +1,86 @@
+//! What a server tells its owner.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ganger_common::ConnId;
+
+/// Something that happened at a server.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// Somebody connected. Comes before the first message of the connection.
+    Up {
+        /// The connection.
+        conn: ConnId,
+        /// What is known of the peer.
+        peer: PeerMeta,
+    },
+    /// A message of one part, within the limits. Small ones own their bytes, so that keeping one does not
+    /// keep the buffer that it was read into.
+    Message {
+        /// The connection.
+        conn: ConnId,
+        /// The message.
+        body: Bytes,
+    },
+    /// A message that cannot be one of ours. It is not delivered.
+    Malformed {
+        /// The connection.
+        conn: ConnId,
+        /// How many parts it had.
+        parts: usize,
+        /// How many bytes.
+        bytes: usize,
+        /// What is wrong.
+        reason: MalformedReason,
+    },
+    /// A connection is gone. Nothing comes from it after this.
+    Down {
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        reason: DownReason,
+    },
+}
+
+/// Why a message cannot be one of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MalformedReason {
+    /// It does not consist of exactly one part.
+    Parts,
+    /// It is over the size limit.
+    TooLarge,
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DownReason {
+    /// The peer closed it, or the network broke it.
+    Closed,
+    /// Our side closed it.
+    Kicked,
+    /// The peer did not read what it was sent.
+    Overflow,
+    /// Another connection claims to be the same one.
+    Replaced,
+    /// The server shuts down.
+    Shutdown,
+}
+
+/// What is known of a peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PeerMeta {
+    /// Where it connects from.
+    pub addr: Option<SocketAddr>,
+    /// Who it has proven to be.
+    pub auth: Auth,
+}
+
+/// Who a peer has proven to be. The door will add what a key proves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Auth {
+    /// Nobody: the connection carries no proof.
+    #[default]
+    None,
+}

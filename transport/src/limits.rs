@@ -1,0 +1,79 @@
+//! How much of anything a socket holds.
+
+use std::time::Duration;
+
+use ganger_common::limits::MESSAGE_BYTES_MAX;
+
+/// Limits of one socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message. A larger one is reported as malformed and not delivered.
+    pub message_bytes: usize,
+    /// How long connecting, its handshake included, may take.
+    pub connect_timeout: Duration,
+    /// Messages accepted for one connection and not yet handed to the library.
+    pub outbox_messages: usize,
+    /// Bytes accepted for one connection and not yet handed to the library; one larger message still fits
+    /// an empty outbox.
+    pub outbox_bytes: usize,
+    /// Messages received and not yet taken by the owner, over all connections. When it is full the
+    /// sockets are not read, and the peers feel it through TCP.
+    pub inbox_messages: usize,
+    /// Bytes received and not yet taken by the owner, over all connections.
+    pub inbox_bytes: usize,
+    /// A connection with nothing to say is probed by TCP after this.
+    pub keepalive_idle: Duration,
+    /// Pause between probes.
+    pub keepalive_interval: Duration,
+    /// Unanswered probes before the connection is dead.
+    pub keepalive_probes: u32,
+    /// Sent data may stay unacknowledged for this long before the connection is dead. It bounds what a
+    /// stalled peer can make the library hold, because the library itself never gives up on it.
+    pub user_timeout: Duration,
+    /// Connections that wait to be accepted.
+    pub backlog: i32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: MESSAGE_BYTES_MAX,
+            connect_timeout: Duration::from_secs(5),
+            outbox_messages: 65_536,
+            outbox_bytes: 256 << 20,
+            inbox_messages: 65_536,
+            inbox_bytes: 256 << 20,
+            keepalive_idle: Duration::from_secs(15),
+            keepalive_interval: Duration::from_secs(5),
+            keepalive_probes: 3,
+            user_timeout: Duration::from_secs(30),
+            backlog: 1_024,
+        }
+    }
+}
+
+impl Limits {
+    /// Limits of a publisher: a subscriber that does not read is dropped sooner, since publishing has no
+    /// other way to slow down.
+    #[must_use]
+    pub fn publisher() -> Self {
+        Self { user_timeout: Duration::from_secs(10), ..Self::default() }
+    }
+}
+
+/// Raises the limit of open files to what the system allows this process, and returns it. A broker of a
+/// thousand workers needs more than the usual 1,024.
+pub fn raise_nofile_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write the struct that they are given, which outlives them.
+    #[allow(unsafe_code)] // The standard library has no face for resource limits.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max;
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) != 0 {
+                libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+            }
+        }
+    }
+    limit.rlim_cur
+}
