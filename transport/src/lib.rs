@@ -8,7 +8,8 @@
 //!   leases, sending again.
 //! - Order holds within one connection.
 //! - [`ServerEvent::Up`] and [`ServerEvent::Down`] are hints: early and useful, sometimes missing.
-//! - Nothing waits for a slow peer: its queue is bounded, and a peer that overflows it is cut.
+//! - Nothing waits for a slow peer: its queue is bounded, what is in it counts until it is written, and
+//!   whoever sends is told when it is full.
 //!
 //! Two backends: [`zmq`] over TCP and Unix sockets, and [`mem`], in-process, with faults on demand. The
 //! door, which will check every byte of a stranger before the library sees it and end CURVE there, will

@@ -11,10 +11,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// How long connecting, its handshake included, may take.
     pub connect_timeout: Duration,
-    /// Messages accepted for one connection and not yet handed to the library.
+    /// Messages accepted for one connection, or for all subscribers of a publisher, and not yet written.
     pub outbox_messages: usize,
-    /// Bytes accepted for one connection and not yet handed to the library; one larger message still fits
-    /// an empty outbox.
+    /// Bytes accepted for one connection, or for all subscribers of a publisher, and not yet written; one
+    /// larger message still fits an empty outbox.
     pub outbox_bytes: usize,
     /// Messages received and not yet taken by the owner, over all connections. When it is full the
     /// sockets are not read, and the peers feel it through TCP.
@@ -30,6 +30,9 @@ pub struct Limits {
     /// Sent data may stay unacknowledged for this long before the connection is dead. It bounds what a
     /// stalled peer can make the library hold, because the library itself never gives up on it.
     pub user_timeout: Duration,
+    /// Connections at a time. More are closed at once; half of the files that the process may open is the
+    /// limit when that is less.
+    pub connections: usize,
     /// Connections that wait to be accepted.
     pub backlog: i32,
 }
@@ -39,7 +42,7 @@ impl Default for Limits {
         Self {
             message_bytes: MESSAGE_BYTES_MAX,
             connect_timeout: Duration::from_secs(5),
-            outbox_messages: 65_536,
+            outbox_messages: 50_000,
             outbox_bytes: 256 << 20,
             inbox_messages: 65_536,
             inbox_bytes: 256 << 20,
@@ -47,6 +50,7 @@ impl Default for Limits {
             keepalive_interval: Duration::from_secs(5),
             keepalive_probes: 3,
             user_timeout: Duration::from_secs(30),
+            connections: 16_384,
             backlog: 1_024,
         }
     }

@@ -52,6 +52,8 @@ impl<T> Mailbox<T> {
     pub(crate) fn new(messages_max: usize, bytes_max: usize) -> Self {
         let inner = Inner { queue: VecDeque::new(), bytes: 0, sender_waits: false, closed: false };
         let (filled, emptied) = (Notify::new(), Notify::new());
+        // A queue that never has room would be waited for without an end.
+        let (messages_max, bytes_max) = (messages_max.max(1), bytes_max.max(1));
         Self {
             shared: Arc::new(Shared { inner: Mutex::new(inner), filled, emptied, messages_max, bytes_max }),
         }
@@ -60,7 +62,7 @@ impl<T> Mailbox<T> {
     /// Puts something in, unless the queue is at a limit. What is put into a queue below its limits may
     /// exceed them, so that a message larger than all of the queue still gets through.
     pub(crate) fn try_push(&self, item: T, bytes: usize) -> Result<(), Rejected<T>> {
-        let mut inner = self.shared.inner.lock();
+        let inner = self.shared.inner.lock();
         if inner.closed {
             return Err(Rejected::Closed(item));
         }
@@ -146,6 +148,11 @@ impl<T> Mailbox<T> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.inner.lock().closed
+    }
+
+    pub(crate) fn is_closed_and_empty(&self) -> bool {
+        let inner = self.shared.inner.lock();
+        inner.closed && inner.queue.is_empty()
     }
 
     /// Nothing more comes in; what is there can still be taken.

@@ -26,7 +26,8 @@ pub trait Server: Send + 'static {
     /// The message comes back when the connection is gone or its queue is full.
     fn try_send(&self, to: ConnId, body: Bytes) -> Result<(), SendError>;
 
-    /// Closes a connection, after what was sent on it before.
+    /// Closes a connection, after what was sent on it before. To its owner it is gone at once; a peer that
+    /// does not read what was sent keeps the bytes until its system, or ours, gives the connection up.
     fn kick(&self, conn: ConnId, reason: DownReason);
 
     /// Where it listens, with the port that the system chose.

@@ -3,27 +3,52 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
-/// A thread with a runtime of its own. It ends when this value is dropped.
+/// How often a socket that is being closed is asked whether it has written everything. The library tells
+/// nobody, and this only delays the end of a process.
+const LINGER_POLL: Duration = Duration::from_millis(1);
+
+/// A thread with a runtime of its own. It ends when this value is dropped, after what its sockets were told
+/// to let out.
 #[derive(Debug)]
 pub(super) struct IoThread {
     runtime: Handle,
-    stop: Arc<Notify>,
+    control: Arc<Control>,
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    stop: Notify,
+    linger_until: Mutex<Option<Instant>>,
 }
 
 impl IoThread {
     pub(super) fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let stop = Arc::new(Notify::new());
-        let stopped = stop.clone();
-        std::thread::Builder::new()
-            .name("ganger-io".to_owned())
-            .spawn(move || runtime.block_on(stopped.notified()))?;
-        Ok(Self { runtime: handle, stop })
+        let control = Arc::new(Control::default());
+        let (told, (ending, ended)) = (control.clone(), oneshot::channel());
+        std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+            runtime.block_on(async {
+                told.stop.notified().await;
+                let until = *told.linger_until.lock();
+                if let Some(until) = until {
+                    finished(0, until).await;
+                }
+            });
+            // Not a plain drop: that would wait for a name lookup, which cannot be interrupted.
+            runtime.shutdown_background();
+            // Nobody listens when the thread was left to itself.
+            let _ = ending.send(());
+        })?;
+        Ok(Self { runtime: handle, control, ended: Some(ended) })
     }
 
     /// Runs a task on the thread.
@@ -34,10 +59,37 @@ impl IoThread {
     {
         self.runtime.spawn(task)
     }
+
+    /// Lets closed sockets write what they have until then, should the thread be stopped before.
+    pub(super) fn linger_until(&self, until: Instant) {
+        let mut current = self.control.linger_until.lock();
+        *current = Some(current.map_or(until, |current| current.max(until)));
+    }
+
+    /// Stops the thread and waits for its end, after which all of its sockets are closed.
+    pub(super) async fn end(mut self) {
+        let ended = self.ended.take();
+        drop(self);
+        if let Some(ended) = ended {
+            // An error means that the thread ended by a panic, which is an end too.
+            let _ = ended.await;
+        }
+    }
 }
 
 impl Drop for IoThread {
     fn drop(&mut self) {
-        self.stop.notify_one();
+        self.control.stop.notify_one();
     }
 }
+
+/// Waits, on the thread itself, until no more than `left` tasks are alive, or for so long. A closed socket
+/// writes what it has in tasks of its own and ends them when it is done.
+pub(super) async fn finished(left: usize, until: Instant) {
+    while Handle::current().metrics().num_alive_tasks() > left && Instant::now() < until {
+        tokio::time::sleep(LINGER_POLL).await;
+    }
+}
+
+/// Fits the 15 bytes that the system keeps of a name.
+const THREAD_NAME: &str = "ganger-zmq-io";

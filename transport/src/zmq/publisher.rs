@@ -1,32 +1,39 @@
 //! A PUB socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use zeromq::{PubSocket, Socket, SocketSend, ZmqMessage};
 
-use super::io::IoThread;
-use super::{BURST, listener};
+use super::io::{self, IoThread};
+use super::listener::Bound;
+use super::{BURST, held, listener};
 use crate::endpoint::Endpoint;
 use crate::error::{BindError, PublishError};
-use crate::limits::Limits;
+use crate::held::Held;
+use crate::limits::{Limits, raise_nofile_limit};
 use crate::mailbox::Mailbox;
 use crate::traits::Publisher;
 
-/// A publisher on a PUB socket.
+/// A publisher on a PUB socket, which lives on a thread of its own.
 ///
-/// The library never drops a publication for a slow subscriber, whatever it says: what a stalled one can
-/// make it hold is bounded by the time after which TCP gives the connection up
-/// ([`Limits::publisher`]) and by keeping publications small, which is the owner's part.
+/// The library never drops a publication for a slow subscriber, whatever it says. So a publication counts
+/// until the slowest subscriber has it, and above the limits of the outbox nothing is taken for anybody:
+/// memory is bounded, and every subscriber sees the gap and asks. It lasts until TCP gives the slow one up
+/// ([`Limits::publisher`]), and small publications keep it from ever coming, which is the owner's part.
 #[derive(Debug)]
 pub struct ZmqPublisher {
     endpoint: Endpoint,
     queue: Mailbox<[Bytes; 3]>,
-    task: JoinHandle<Option<Duration>>,
-    grace: std::sync::Arc<parking_lot::Mutex<Duration>>,
-    _io: IoThread,
+    held: Arc<Held>,
+    grace: Arc<Mutex<Duration>>,
+    task: JoinHandle<()>,
+    io: IoThread,
 }
 
 impl ZmqPublisher {
@@ -35,60 +42,38 @@ impl ZmqPublisher {
     /// # Errors
     /// When the endpoint is in use, or the system refuses.
     pub async fn bind(endpoint: &Endpoint, limits: Limits) -> Result<Self, BindError> {
-        let (listener, endpoint) = listener::listen(endpoint, &limits)?;
+        raise_nofile_limit();
+        let Bound { listener, endpoint, file } = listener::listen(endpoint, &limits)?;
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
         let io = IoThread::start().map_err(failed)?;
-        let queue: Mailbox<[Bytes; 3]> = Mailbox::new(limits.outbox_messages, limits.outbox_bytes);
-        let grace = std::sync::Arc::new(parking_lot::Mutex::new(Duration::ZERO));
-        let (source, linger) = (queue.clone(), grace.clone());
+        let queue = Mailbox::new(usize::MAX, usize::MAX);
+        let (held, grace) = (Arc::new(held(&limits)), Arc::new(Mutex::default()));
+        let outlet = Outlet { queue: queue.clone(), held: held.clone(), grace: grace.clone() };
         let (bound, is_bound) = tokio::sync::oneshot::channel();
         let task = io.spawn(async move {
             let mut socket = PubSocket::new();
-            let result = socket.bind_listener(listener).await;
+            let result = socket.bind_listener(listener).await.map(drop).map_err(|error| error.to_string());
             let is_ok = result.is_ok();
-            let _ = bound.send(result.map(|_| ()).map_err(|error| error.to_string()));
-            if !is_ok {
-                return None;
+            // The owner is gone when it has given up meanwhile.
+            if bound.send(result).is_ok() && is_ok {
+                outlet.run(socket).await;
             }
-            publish_all(&mut socket, &source).await;
-            socket.unbind_all().await;
-            let grace = *linger.lock();
-            tokio::time::sleep(grace).await;
-            Some(grace)
+            drop(file);
         });
         match is_bound.await {
-            Ok(Ok(())) => Ok(Self { endpoint, queue, task, grace, _io: io }),
+            Ok(Ok(())) => Ok(Self { endpoint, queue, held, grace, task, io }),
             Ok(Err(reason)) => Err(failed(std::io::Error::other(reason))),
             Err(_) => Err(failed(std::io::Error::other("the socket's thread ended"))),
         }
     }
 }
 
-/// Until the queue is closed. The library spreads publications to subscribers in a task of its own with a
-/// ring that overflows silently, so that task gets its turn after every burst.
-async fn publish_all(socket: &mut PubSocket, queue: &Mailbox<[Bytes; 3]>) {
-    let mut burst = Vec::with_capacity(BURST);
-    while queue.recv(BURST, |parts| burst.push(parts)).await > 0 {
-        for [topic, header, body] in burst.drain(..) {
-            let mut message = ZmqMessage::from(topic);
-            message.push_back(header);
-            message.push_back(body);
-            let _ = socket.send(message).now_or_never();
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
 impl Publisher for ZmqPublisher {
     fn publish(&self, parts: [Bytes; 3]) -> Result<(), PublishError> {
-        if !self.queue.has_room() {
-            return Err(PublishError::Full);
-        }
         let bytes = parts.iter().map(Bytes::len).sum();
-        match self.queue.push(parts, bytes) {
-            true => Ok(()),
-            false => Err(PublishError::Gone),
-        }
+        let [topic, header, body] = parts;
+        let topic = self.held.admit(topic, bytes).map_err(|_| PublishError::Full)?;
+        self.queue.push([topic, header, body], bytes).map_err(|_| PublishError::Gone)
     }
 
     fn endpoint(&self) -> &Endpoint {
@@ -98,6 +83,49 @@ impl Publisher for ZmqPublisher {
     async fn shutdown(self, grace: Duration) {
         *self.grace.lock() = grace;
         self.queue.close();
+        // The only error is that the task has ended already.
         let _ = self.task.await;
+        self.io.end().await;
+    }
+}
+
+/// The socket's side; lives on the socket's thread.
+struct Outlet {
+    queue: Mailbox<[Bytes; 3]>,
+    held: Arc<Held>,
+    grace: Arc<Mutex<Duration>>,
+}
+
+impl Outlet {
+    async fn run(self, mut socket: PubSocket) {
+        self.publish_all(&mut socket).await;
+        let until = Instant::now() + *self.grace.lock();
+        socket.unbind_all().await;
+        // Dropping the socket drops what it has not spread to its subscribers yet.
+        let _ = tokio::time::timeout_at(until, self.held.drained()).await;
+        drop(socket);
+        io::finished(1, until).await;
+    }
+
+    /// Until the queue is closed. The library spreads publications to subscribers in a task of its own, from
+    /// a ring that overflows silently, so that task gets its turn after every burst.
+    async fn publish_all(&self, socket: &mut PubSocket) {
+        let mut burst = Vec::with_capacity(BURST);
+        while self.queue.recv(BURST, |parts| burst.push(parts)).await > 0 {
+            for [topic, header, body] in burst.drain(..) {
+                let mut message = ZmqMessage::from(topic);
+                message.push_back(header);
+                message.push_back(body);
+                // Without waiting, and without an error that anybody could act upon: best effort.
+                let _ = socket.send(message).now_or_never();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }

@@ -1,0 +1,340 @@
+//! The socket's side of a ROUTER: which connection is which peer, what comes in, what goes out.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_channel::mpsc;
+use futures_util::{FutureExt, StreamExt};
+use ganger_common::ConnId;
+use tokio::time::Instant;
+use zeromq::util::PeerIdentity;
+use zeromq::{
+    MultiPeerBackend, RouterSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError, ZmqMessage,
+};
+
+use super::server::{Order, Orders};
+use super::{BURST, MESSAGE_OVERHEAD, held, io, owned};
+use crate::event::{Auth, DownReason, MalformedReason, PeerMeta, ServerEvent};
+use crate::limits::Limits;
+use crate::mailbox::Mailbox;
+
+/// Connections are numbered through over all servers of the process, so that no two are ever mixed up.
+static NEXT_CONN: AtomicU64 = AtomicU64::new(1);
+
+/// Notices of the library that may wait. It drops what is above, and its own choice, a thousand, is less
+/// than what connects at once when a broker comes back.
+const NOTICES_MAX: usize = 65_536;
+
+/// Complaints about failing accepts come no more often than this: the library retries without a pause.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Lives on the socket's thread.
+pub(super) struct Router {
+    socket: RouterSocket,
+    notices: mpsc::Receiver<SocketEvent>,
+    backend: Arc<dyn MultiPeerBackend>,
+    peers: HashMap<PeerIdentity, Peer>,
+    conns: HashMap<ConnId, PeerIdentity>,
+    conns_max: usize,
+    /// What happened since the inbox was last filled.
+    events: Vec<(ServerEvent, usize)>,
+    inbox: Mailbox<ServerEvent>,
+    /// What is being carried out; kept for its memory.
+    batch: Vec<Order>,
+    orders: Arc<Orders>,
+    limits: Limits,
+    complaint: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+struct Peer {
+    conn: ConnId,
+    /// A message came, and the notice of the connection did not come yet or was lost.
+    early: bool,
+}
+
+impl Router {
+    pub(super) fn new(
+        socket: RouterSocket,
+        inbox: Mailbox<ServerEvent>,
+        orders: Arc<Orders>,
+        limits: Limits,
+        nofile: u64,
+    ) -> Self {
+        let backend = socket.backend();
+        let (sender, notices) = mpsc::channel(NOTICES_MAX);
+        backend.monitor().lock().replace(sender);
+        // The other half of the files is for the other sockets of the process, and for its own.
+        let conns_max = limits.connections.min(usize::try_from(nofile / 2).unwrap_or(usize::MAX));
+        let (peers, conns) = (HashMap::new(), HashMap::new());
+        let (events, batch, complaint) = (Vec::new(), Vec::new(), None);
+        Self {
+            socket,
+            notices,
+            backend,
+            peers,
+            conns,
+            conns_max,
+            events,
+            inbox,
+            batch,
+            orders,
+            limits,
+            complaint,
+        }
+    }
+
+    /// Until the owner wants the end. Nothing in a turn waits, and every turn is bounded: a peer that never
+    /// stops cannot keep others, or the writers of the library, from theirs.
+    pub(super) async fn run(mut self) {
+        loop {
+            let mut busy = self.carry_out();
+            if self.inbox.has_room() {
+                busy |= self.notice();
+                busy |= self.receive();
+            }
+            self.inbox.push_all(&mut self.events);
+            let shutdown = self.orders.state.lock().shutdown;
+            match shutdown {
+                Some(grace) => return self.end(grace).await,
+                None if busy => tokio::task::yield_now().await,
+                None => self.wait().await,
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do. Without room in the inbox nothing is received, and no notice
+    /// is taken either: they wait in a queue of bounded length.
+    async fn wait(&mut self) {
+        if !self.inbox.has_room() {
+            tokio::select! {
+                () = self.orders.given.notified() => {}
+                () = self.inbox.half_empty() => {}
+            }
+            return;
+        }
+        tokio::select! {
+            () = self.orders.given.notified() => {}
+            Some(notice) = self.notices.next() => self.on_notice(notice),
+            received = AssertUnwindSafe(self.socket.recv()).catch_unwind() => {
+                if let Ok(Ok(message)) = received {
+                    // The notice of a connection comes before its first message, but in another queue.
+                    self.notice();
+                    self.on_message(message);
+                }
+            }
+        }
+    }
+
+    /// Hands what the owner wants to the library. Returns whether there was anything.
+    fn carry_out(&mut self) -> bool {
+        std::mem::swap(&mut self.batch, &mut self.orders.state.lock().waiting);
+        let mut batch = std::mem::take(&mut self.batch);
+        let any = !batch.is_empty();
+        for order in batch.drain(..) {
+            match order {
+                Order::Send(conn, body) => self.send(conn, body),
+                Order::Kick(conn, reason) => self.forget(conn, reason),
+            }
+        }
+        self.batch = batch;
+        any
+    }
+
+    fn send(&mut self, conn: ConnId, body: Bytes) {
+        let Some(peer) = self.conns.get(&conn) else { return };
+        let mut message = ZmqMessage::from(body);
+        message.push_front(peer.clone().into());
+        // Polled once: a send that waits keeps a lock with which the library can stop for good.
+        match self.socket.send(message).now_or_never() {
+            Some(Ok(())) => {}
+            Some(Err(_)) => self.forget(conn, DownReason::Closed),
+            None => self.forget(conn, DownReason::Overflow),
+        }
+    }
+
+    fn notice(&mut self) -> bool {
+        let mut any = false;
+        while let Ok(notice) = self.notices.try_recv() {
+            self.on_notice(notice);
+            any = true;
+        }
+        any
+    }
+
+    fn receive(&mut self) -> bool {
+        let (messages, mut bytes) = self.inbox.room();
+        for count in 0..BURST.min(messages) {
+            // What a peer announces can make the library panic while it reads; that is the end of the
+            // peer's connection, not of the server.
+            let received = std::panic::catch_unwind(AssertUnwindSafe(|| self.socket.recv().now_or_never()));
+            match received {
+                Ok(Some(Ok(message))) => bytes = bytes.saturating_sub(self.on_message(message)),
+                Ok(Some(Err(_)) | None) | Err(_) => return count > 0,
+            }
+            if bytes == 0 {
+                return true;
+            }
+        }
+        true
+    }
+
+    fn on_notice(&mut self, notice: SocketEvent) {
+        match notice {
+            SocketEvent::Accepted(from, id) => match self.peers.get_mut(&id) {
+                Some(peer) if peer.early => peer.early = false,
+                // Identities are generated, so a second claim to one is an attack or a fault: neither
+                // connection can be trusted.
+                Some(peer) => {
+                    let conn = peer.conn;
+                    self.forget(conn, DownReason::Replaced);
+                }
+                None => drop(self.add(id, address_of(&from), false)),
+            },
+            SocketEvent::Disconnected(id) => {
+                if let Some(peer) = self.peers.get(&id) {
+                    self.forget(peer.conn, DownReason::Closed);
+                }
+            }
+            SocketEvent::AcceptFailed(ZmqError::Network(error))
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) =>
+            {
+                self.complain("there are no files left to open");
+            }
+            SocketEvent::AcceptFailed(error) => tracing::debug!(%error, "a connection broke before it began"),
+            _ => {}
+        }
+    }
+
+    fn complain(&mut self, reason: &str) {
+        if self.complaint.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
+            tracing::warn!(reason, "connections are refused");
+            self.complaint = Some(Instant::now());
+        }
+    }
+
+    /// Returns what the message took to receive.
+    fn on_message(&mut self, message: ZmqMessage) -> usize {
+        let mut parts = message.into_vecdeque();
+        let Some(Ok(id)) = parts.pop_front().map(PeerIdentity::try_from) else { return 0 };
+        let known = self.peers.get(&id).map(|peer| peer.conn);
+        let Some(conn) = known.or_else(|| self.add(id, None, true)) else { return 0 };
+        let (count, bytes) = (parts.len(), parts.iter().map(Bytes::len).sum());
+        let cost = bytes + MESSAGE_OVERHEAD;
+        match parts.pop_front() {
+            Some(body) if count == 1 && bytes <= self.limits.message_bytes => {
+                self.events.push((ServerEvent::Message { conn, body: owned(body) }, cost));
+            }
+            _ => {
+                let reason = match count {
+                    1 => MalformedReason::TooLarge,
+                    _ => MalformedReason::Parts,
+                };
+                let event = ServerEvent::Malformed { conn, parts: count, bytes, reason };
+                self.events.push((event, MESSAGE_OVERHEAD));
+            }
+        }
+        cost
+    }
+
+    /// Nobody, when there are too many already.
+    fn add(&mut self, id: PeerIdentity, addr: Option<SocketAddr>, early: bool) -> Option<ConnId> {
+        if self.conns.len() >= self.conns_max {
+            self.backend.peer_disconnected(&id);
+            self.complain(&format!("there are {} connections already", self.conns_max));
+            return None;
+        }
+        let conn = ConnId(NEXT_CONN.fetch_add(1, Ordering::Relaxed));
+        self.peers.insert(id.clone(), Peer { conn, early });
+        self.conns.insert(conn, id);
+        self.orders.state.lock().conns.insert(conn, Arc::new(held(&self.limits)));
+        let peer = PeerMeta { addr, auth: Auth::None };
+        self.events.push((ServerEvent::Up { conn, peer }, MESSAGE_OVERHEAD));
+        Some(conn)
+    }
+
+    /// Forgets a connection and makes the library forget it, which closes it after what is queued.
+    fn forget(&mut self, conn: ConnId, reason: DownReason) {
+        let Some(id) = self.conns.remove(&conn) else { return };
+        self.peers.remove(&id);
+        self.orders.state.lock().conns.remove(&conn);
+        self.backend.peer_disconnected(&id);
+        self.events.push((ServerEvent::Down { conn, reason }, MESSAGE_OVERHEAD));
+    }
+
+    async fn end(mut self, grace: Duration) {
+        let until = Instant::now() + grace;
+        self.carry_out();
+        self.socket.unbind_all().await;
+        self.orders.state.lock().conns.clear();
+        for (conn, _) in self.conns.drain() {
+            self.events.push((ServerEvent::Down { conn, reason: DownReason::Shutdown }, MESSAGE_OVERHEAD));
+        }
+        self.inbox.push_all(&mut self.events);
+        // Without the socket every peer's writer finishes what it has and ends; this task is the one that
+        // is left.
+        drop(self);
+        io::finished(1, until).await;
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.orders.state.lock().conns.clear();
+        self.inbox.close();
+    }
+}
+
+fn address_of(endpoint: &zeromq::Endpoint) -> Option<SocketAddr> {
+    match endpoint {
+        zeromq::Endpoint::Tcp(zeromq::Host::Ipv4(ip), port) => Some(SocketAddr::from((*ip, *port))),
+        zeromq::Endpoint::Tcp(zeromq::Host::Ipv6(ip), port) => Some(SocketAddr::from((*ip, *port))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(limits: Limits) -> Router {
+        let inbox = Mailbox::new(100, 100);
+        Router::new(RouterSocket::new(), inbox, Arc::default(), limits, 1_000)
+    }
+
+    fn said_by(peer: &PeerIdentity) -> ZmqMessage {
+        let mut message = ZmqMessage::from("something");
+        message.push_front(peer.clone().into());
+        message
+    }
+
+    fn accepted(peer: &PeerIdentity) -> SocketEvent {
+        SocketEvent::Accepted("tcp://127.0.0.1:1".parse().unwrap(), peer.clone())
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_notice_is_late_or_lost_is_known_by_its_first_message() {
+        let mut router = router(Limits::default());
+        let (peer, other) = (PeerIdentity::new(), PeerIdentity::new());
+        router.on_message(said_by(&peer));
+        router.on_notice(accepted(&peer));
+        router.on_message(said_by(&peer));
+        router.on_notice(accepted(&other));
+        let events: Vec<ServerEvent> = router.events.drain(..).map(|(event, _)| event).collect();
+        let [first, second] = [router.peers[&peer].conn, router.peers[&other].conn];
+        let body = Bytes::from("something");
+        let (meta, addr) = (PeerMeta::default(), "127.0.0.1:1".parse().ok());
+        let expected = [
+            ServerEvent::Up { conn: first, peer: meta.clone() },
+            ServerEvent::Message { conn: first, body: body.clone() },
+            ServerEvent::Message { conn: first, body },
+            ServerEvent::Up { conn: second, peer: PeerMeta { addr, ..meta } },
+        ];
+        assert_eq!(events, expected);
+    }
+}
