@@ -1,226 +1,179 @@
-//! What the operator may type, in flags, environment and file, each setting in one place.
+//! What the operator may set: one table, of which flags, environment variables and the keys of the file
+//! are made.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use ganger_transport::Endpoint;
-use serde::de::{self, Deserialize, Deserializer};
 
-/// A span of time as people write it: `1s`, `250ms`, `1h 30m`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Span(pub Duration);
-
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        humantime::parse_duration(text)
-            .map(Self)
-            .map_err(|error| format!("{error}; write a duration such as 1s, 250ms or 2h"))
-    }
-}
-
-/// A number of bytes as people write it: `64MiB`, `4GiB`, `1000`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Size(pub usize);
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let shift = match &text[digits.len()..] {
-            "" | "B" => 0,
-            "KiB" => 10,
-            "MiB" => 20,
-            "GiB" => 30,
-            _ => return Err("write a size such as 64MiB, 4GiB or 1000".to_owned()),
-        };
-        let number: usize =
-            digits.trim().parse().map_err(|_| "write a size such as 64MiB or 4GiB".to_owned())?;
-        number
-            .checked_shl(shift)
-            .filter(|size| size >> shift == number)
-            .map(Self)
-            .ok_or("too large".to_owned())
-    }
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line, for programs.
-    Json,
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        <Self as ValueEnum>::from_str(text, false).map_err(|_| "allowed are text and json".to_owned())
-    }
-}
+use crate::settings::{Given, Origin, parse};
+use crate::values::{LogFormat, count, endpoint, filter, log_format, size, span, switch};
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty, $env:literal, $value:literal;)+) => {
-        /// One ZeroMQ broker that hands tasks to any number of workers.
+    ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $read:expr, $value:literal, $env:literal, $default:literal;)+) => {
+        /// Leads any number of workers: takes tasks from clients, hands them out, returns the results.
         ///
-        /// Settings are taken from flags, then from the environment (GANGER_…), then from the file that
-        /// --config names, then from the defaults. SIGTERM drains the broker, a second one stops it.
-        /// Exit codes: 0 stopped as asked, 1 could not start or go on, 2 a setting is not allowed.
+        /// A setting is taken from its flag; without one from its environment variable; without that from
+        /// the file that --config names; else it has its default. SIGTERM or Ctrl-C drains the broker, a
+        /// second one stops it at once. Exit codes: 0 ended as asked, 1 could not start or go on, 2 a
+        /// setting is not allowed.
         #[derive(Parser, Clone, Debug, Default)]
         #[command(name = "ganger-broker", version, max_term_width = 100)]
         pub struct Args {
-            /// A TOML file with settings, named like the flags.
-            #[arg(long, env = "GANGER_CONFIG", value_name = "FILE")]
+            /// A TOML file with settings, named like the flags [env: GANGER_CONFIG]
+            #[arg(long, value_name = "FILE")]
             pub config: Option<PathBuf>,
-            /// Listen beyond this machine although nothing is encrypted and nobody is checked.
+            /// Let other machines connect although nothing is encrypted and nobody is checked [env:
+            /// GANGER_INSECURE]
             #[arg(long)]
             pub insecure: bool,
-            $($(#[doc = $doc])+ #[arg(long, env = $env, value_name = $value)] pub $name: Option<$ty>,)+
+            $(
+                $(#[doc = $doc])+
+                #[arg(
+                    long,
+                    value_name = $value,
+                    value_parser = $read,
+                    help = concat!($($doc),+, " [default: ", $default, "] [env: ", $env, "]").trim(),
+                )]
+                pub $name: Option<$ty>,
+            )+
         }
 
-        /// The same settings in a file.
-        #[derive(serde::Deserialize, Clone, Debug, Default)]
-        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-        struct File {
-            insecure: bool,
-            $(#[serde(deserialize_with = "setting")] $name: Option<$ty>,)+
+        /// The settings that were given, and where.
+        #[derive(Clone, PartialEq, Debug, Default)]
+        pub(crate) struct Settings {
+            pub(crate) insecure: Option<Given<bool>>,
+            $(pub(crate) $name: Option<Given<$ty>>,)+
         }
 
-        impl Args {
-            /// What was not typed is taken from the file.
-            fn or(self, file: File) -> Self {
+        impl Settings {
+            /// The names of all settings, as they stand in a file.
+            #[cfg(test)]
+            pub(crate) const NAMES: &[&str] = &["insecure", $(stringify!($name)),+];
+
+            pub(crate) fn from_flags(args: Args) -> Self {
                 Self {
-                    config: self.config,
-                    insecure: self.insecure || file.insecure,
-                    $($name: self.$name.or(file.$name),)+
+                    insecure: args.insecure.then_some(Given { value: true, origin: Origin::Flag }),
+                    $($name: args.$name.map(|value| Given { value, origin: Origin::Flag }),)+
                 }
+            }
+
+            /// Reads the environment by way of `get`.
+            pub(crate) fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+                Ok(Self {
+                    insecure: from_variable("GANGER_INSECURE", &get, switch)?,
+                    $($name: from_variable($env, &get, $read)?,)+
+                })
+            }
+
+            /// Sets one setting by its name in a file. `None`: there is none of that name.
+            pub(crate) fn set(&mut self, name: &str, text: &str, origin: Origin) -> Option<Result<(), String>> {
+                if name == "insecure" {
+                    return Some(parse(name, text, origin, switch).map(|given| self.insecure = Some(given)));
+                }
+                $(if is_named(stringify!($name), name) {
+                    return Some(parse(name, text, origin, $read).map(|given| self.$name = Some(given)));
+                })+
+                None
+            }
+
+            /// What is not here is taken from there.
+            pub(crate) fn or(self, there: Self) -> Self {
+                Self {
+                    insecure: self.insecure.or(there.insecure),
+                    $($name: self.$name.or(there.$name),)+
+                }
+            }
+
+            /// Where a setting was given, in words that lead there; its flag when it was not given at all.
+            pub(crate) fn place(&self, name: &str) -> String {
+                let origin = match name {
+                    "insecure" => self.insecure.as_ref().map(|given| &given.origin),
+                    $(_ if is_named(stringify!($name), name) => {
+                        self.$name.as_ref().map(|given| &given.origin)
+                    })+
+                    _ => None,
+                };
+                origin.unwrap_or(&Origin::Flag).place(name)
             }
         }
     };
 }
 
 settings! {
-    /// Where clients connect; port 0 chooses a free one [default: tcp://127.0.0.1:7710]
-    clients: Endpoint, "GANGER_CLIENTS", "ENDPOINT";
-    /// Where workers connect [default: tcp://127.0.0.1:7711]
-    workers: Endpoint, "GANGER_WORKERS", "ENDPOINT";
-    /// Where knowledge and broadcasts are published [default: tcp://127.0.0.1:7712]
-    knowledge: Endpoint, "GANGER_KNOWLEDGE", "ENDPOINT";
-    /// How often peers say that they live; shorter finds dead ones sooner and costs messages [default: 1s]
-    heartbeat: Span, "GANGER_HEARTBEAT", "DURATION";
-    /// A peer is dead after this many silent heartbeats [default: 3]
-    liveness: u32, "GANGER_LIVENESS", "COUNT";
-    /// How long a worker whose connection broke may take to come back [default: 2s]
-    grace: Span, "GANGER_GRACE", "DURATION";
-    /// How long a drain lets running tasks go on [default: 30s]
-    drain_deadline: Span, "GANGER_DRAIN_DEADLINE", "DURATION";
-    /// Tries of a task that fails or times out, unless the task says otherwise [default: 3]
-    max_attempts: u32, "GANGER_MAX_ATTEMPTS", "COUNT";
-    /// Workers that may die under a task, unless the task says otherwise [default: 3]
-    crash_limit: u32, "GANGER_CRASH_LIMIT", "COUNT";
-    /// First pause after a failure; it doubles with each further one [default: 1s]
-    backoff: Span, "GANGER_BACKOFF", "DURATION";
-    /// Longest pause after a failure [default: 10m]
-    backoff_max: Span, "GANGER_BACKOFF_MAX", "DURATION";
-    /// Tasks without an outcome; more are answered with busy [default: 10000000]
-    queue_tasks: usize, "GANGER_QUEUE_TASKS", "COUNT";
-    /// Payload bytes of tasks without an outcome; more are answered with busy [default: 4GiB]
-    queue_bytes: Size, "GANGER_QUEUE_BYTES", "SIZE";
-    /// How long an outcome is kept [default: 1h]
-    retain: Span, "GANGER_RETAIN", "DURATION";
-    /// Memory for outcomes that are kept; the oldest leave first [default: 512MiB]
-    retain_bytes: Size, "GANGER_RETAIN_BYTES", "SIZE";
-    /// Failed and dead tasks that are kept for a retry; the oldest leave first [default: 100000]
-    dead_set: usize, "GANGER_DEAD_SET", "COUNT";
-    /// Payload bytes of the dead set [default: 1GiB]
-    dead_set_bytes: Size, "GANGER_DEAD_SET_BYTES", "SIZE";
-    /// Workers at a time [default: 20000]
-    workers_max: usize, "GANGER_WORKERS_MAX", "COUNT";
-    /// Clients at a time [default: 20000]
-    clients_max: usize, "GANGER_CLIENTS_MAX", "COUNT";
-    /// Tasks that may wait at a worker beside those that run there [default: 4096]
-    credit_max: u32, "GANGER_CREDIT_MAX", "COUNT";
-    /// Outcomes sent to a client and not confirmed [default: 16384]
-    client_window: usize, "GANGER_CLIENT_WINDOW", "COUNT";
-    /// Outcomes that may wait for a client; above it, its submissions are answered with busy [default: 1000000]
-    client_backlog: usize, "GANGER_CLIENT_BACKLOG", "COUNT";
-    /// Memory for the knowledge map [default: 1GiB]
-    knowledge_bytes: Size, "GANGER_KNOWLEDGE_BYTES", "SIZE";
-    /// What is logged, by level or by module, as in info,ganger_broker=debug [default: info]
-    log: String, "GANGER_LOG", "FILTER";
-    /// How log lines look: text or json [default: text]
-    log_format: LogFormat, "GANGER_LOG_FORMAT", "FORMAT";
+    /// Where clients connect; port 0 chooses a free one
+    clients: Endpoint = endpoint, "ENDPOINT", "GANGER_CLIENTS", "tcp://127.0.0.1:7710";
+    /// Where workers connect
+    workers: Endpoint = endpoint, "ENDPOINT", "GANGER_WORKERS", "tcp://127.0.0.1:7711";
+    /// Where knowledge and broadcasts are published
+    knowledge: Endpoint = endpoint, "ENDPOINT", "GANGER_KNOWLEDGE", "tcp://127.0.0.1:7712";
+    /// How often peers say that they live; shorter finds the dead sooner and costs messages
+    heartbeat: Duration = span, "DURATION", "GANGER_HEARTBEAT", "1s";
+    /// A peer is dead after this many heartbeats of silence; fewer mistake busy peers for dead ones
+    liveness: u32 = count::<u32>, "COUNT", "GANGER_LIVENESS", "3";
+    /// How long a worker whose connection broke may take to come back before its tasks move
+    grace: Duration = span, "DURATION", "GANGER_GRACE", "2s";
+    /// How long running tasks may go on when the broker is asked to end
+    drain_deadline: Duration = span, "DURATION", "GANGER_DRAIN_DEADLINE", "30s";
+    /// Tries of a task that fails or times out, unless the task says otherwise
+    max_attempts: u32 = count::<u32>, "COUNT", "GANGER_MAX_ATTEMPTS", "3";
+    /// Workers that may die under a task before it is dead, unless the task says otherwise
+    crash_limit: u32 = count::<u32>, "COUNT", "GANGER_CRASH_LIMIT", "3";
+    /// First pause after a failure; each further failure doubles it
+    backoff: Duration = span, "DURATION", "GANGER_BACKOFF", "1s";
+    /// Longest pause after a failure
+    backoff_max: Duration = span, "DURATION", "GANGER_BACKOFF_MAX", "10m";
+    /// Tasks without an outcome; more are answered with busy
+    queue_tasks: usize = count::<usize>, "COUNT", "GANGER_QUEUE_TASKS", "10000000";
+    /// Payload bytes of tasks without an outcome; more are answered with busy
+    queue_bytes: usize = size, "SIZE", "GANGER_QUEUE_BYTES", "4GiB";
+    /// How long an outcome can be asked for after its task settled
+    retain: Duration = span, "DURATION", "GANGER_RETAIN", "1h";
+    /// Memory for outcomes that are kept; the oldest leave first
+    retain_bytes: usize = size, "SIZE", "GANGER_RETAIN_BYTES", "512MiB";
+    /// Failed and dead tasks that are kept for a retry; the oldest leave first
+    dead_set: usize = count::<usize>, "COUNT", "GANGER_DEAD_SET", "100000";
+    /// Payload bytes of those; the oldest leave first
+    dead_set_bytes: usize = size, "SIZE", "GANGER_DEAD_SET_BYTES", "1GiB";
+    /// Workers at a time; more are refused
+    workers_max: usize = count::<usize>, "COUNT", "GANGER_WORKERS_MAX", "20000";
+    /// Clients at a time; more are refused
+    clients_max: usize = count::<usize>, "COUNT", "GANGER_CLIENTS_MAX", "20000";
+    /// Different kinds of tasks; more are refused
+    kinds_max: usize = count::<usize>, "COUNT", "GANGER_KINDS_MAX", "65536";
+    /// Tasks that may wait at a worker beside those that run there
+    credit_max: u32 = count::<u32>, "COUNT", "GANGER_CREDIT_MAX", "4096";
+    /// Payload bytes that may be with one worker
+    worker_bytes: usize = size, "SIZE", "GANGER_WORKER_BYTES", "64MiB";
+    /// How much work, in time, may wait at a worker; too little for a round trip lets workers run dry
+    hold_time: Duration = span, "DURATION", "GANGER_HOLD_TIME", "10ms";
+    /// Outcomes sent to a client and not confirmed
+    client_window: usize = count::<usize>, "COUNT", "GANGER_CLIENT_WINDOW", "16384";
+    /// Result bytes sent to a client and not confirmed
+    client_window_bytes: usize = size, "SIZE", "GANGER_CLIENT_WINDOW_BYTES", "8MiB";
+    /// Outcomes that may wait for a client; above it its submissions are answered with busy
+    client_backlog: usize = count::<usize>, "COUNT", "GANGER_CLIENT_BACKLOG", "1000000";
+    /// Memory for the knowledge map; more is answered with busy
+    knowledge_bytes: usize = size, "SIZE", "GANGER_KNOWLEDGE_BYTES", "1GiB";
+    /// Changes of knowledge that are kept for workers that were away; older ones cost them a snapshot
+    knowledge_history: usize = count::<usize>, "COUNT", "GANGER_KNOWLEDGE_HISTORY", "100000";
+    /// What is logged, by level or by module, as in info,ganger_broker=debug
+    log: String = filter, "FILTER", "GANGER_LOG", "info";
+    /// How log lines look: text for people, json for programs
+    log_format: LogFormat = log_format, "FORMAT", "GANGER_LOG_FORMAT", "text";
 }
 
-/// Reads any setting from a TOML string or number by way of its text.
-fn setting<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T::Err: std::fmt::Display,
-{
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Text {
-        Word(String),
-        Number(u64),
-    }
-    let text = match Text::deserialize(deserializer)? {
-        Text::Word(text) => text,
-        Text::Number(number) => number.to_string(),
-    };
-    text.parse().map(Some).map_err(|error: T::Err| de::Error::custom(error))
+/// Whether a field of the table has this name in a file: the same with hyphens.
+fn is_named(field: &str, name: &str) -> bool {
+    field.len() == name.len() && field.split('_').eq(name.split('-'))
 }
 
-/// Joins the settings of flags and environment with those of the file.
-///
-/// # Errors
-/// One line that names the file, and the line in it.
-pub(crate) fn with_file(args: Args) -> Result<Args, String> {
-    let Some(path) = args.config.clone() else { return Ok(args) };
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(args.or(parse_file(&path, &text)?))
-}
-
-fn parse_file(path: &Path, text: &str) -> Result<File, String> {
-    toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        let reason = error.message().replace('\n', "; ");
-        format!("{}:{line}: {reason}", path.display())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_spans_are_read_as_people_write_them() {
-        assert_eq!("64MiB".parse::<Size>(), Ok(Size(64 << 20)));
-        assert_eq!("1000".parse::<Size>(), Ok(Size(1000)));
-        assert!("64MB".parse::<Size>().is_err() && "".parse::<Size>().is_err());
-        assert!("99999999999999999999GiB".parse::<Size>().is_err());
-        assert_eq!("1s 500ms".parse::<Span>(), Ok(Span(Duration::from_millis(1500))));
-    }
-
-    #[test]
-    fn a_bad_file_is_refused_by_line() {
-        let error = parse_file(Path::new("g.toml"), "liveness = 3\nheart-beat = '1s'\n").unwrap_err();
-        assert!(error.starts_with("g.toml:2: ") && error.contains("heart-beat"), "{error}");
-        let error = parse_file(Path::new("g.toml"), "\nheartbeat = 'soon'\n").unwrap_err();
-        assert!(error.starts_with("g.toml:2: ") && error.lines().count() == 1, "{error}");
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let file =
-            parse_file(Path::new("g.toml"), "liveness = 5\ngrace = '1s'\nqueue-bytes = '1MiB'").unwrap();
-        let args = Args { liveness: Some(4), ..Args::default() }.or(file);
-        assert_eq!((args.liveness, args.grace), (Some(4), Some(Span(Duration::from_secs(1)))));
-        assert_eq!(args.queue_bytes, Some(Size(1 << 20)));
-    }
+fn from_variable<T>(
+    variable: &'static str,
+    get: impl Fn(&str) -> Option<String>,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<Given<T>>, String> {
+    let Some(text) = get(variable) else { return Ok(None) };
+    parse(variable, &text, Origin::Variable(variable), read).map(Some)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use ganger_scheduler::effect::{ClientReply, WorkerCommand};
 use ganger_scheduler::input::KnowledgeOp;
 use ganger_scheduler::{ClientRequest, Input, WorkerRequest};
 
@@ -55,11 +56,43 @@ impl Asks {
         Some(input)
     }
 
-    /// An answer goes out; an error without a number may be one, too.
-    pub(crate) fn answered(&mut self, req: Option<u64>) {
-        if req.is_none() || req == self.in_flight {
+    /// An answer goes out.
+    pub(crate) fn answered(&mut self, answer: Answer) {
+        if answer == Answer::ToAny || self.in_flight.is_some_and(|req| answer == Answer::To(req)) {
             self.in_flight = None;
         }
+    }
+}
+
+/// Which request something answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answer {
+    /// The one with this number.
+    To(u64),
+    /// Perhaps one: it is an error without a number.
+    ToAny,
+    /// None that may have to wait.
+    ToNone,
+}
+
+/// What a reply to a client answers.
+pub(crate) fn answer_of_client(reply: &ClientReply) -> Answer {
+    match reply {
+        ClientReply::Task { req, .. }
+        | ClientReply::Tasks { req, .. }
+        | ClientReply::Workers { req, .. }
+        | ClientReply::Knowledge { req, .. } => Answer::To(*req),
+        ClientReply::Error(refused) => refused.req.map_or(Answer::ToAny, Answer::To),
+        _ => Answer::ToNone,
+    }
+}
+
+/// What a command to a worker answers.
+pub(crate) fn answer_of_worker(command: &WorkerCommand) -> Answer {
+    match command {
+        WorkerCommand::Knowledge { req, .. } => Answer::To(*req),
+        WorkerCommand::Error(refused) => refused.req.map_or(Answer::ToAny, Answer::To),
+        _ => Answer::ToNone,
     }
 }
 
@@ -121,9 +154,9 @@ mod tests {
         let mut asks = Asks::default();
         assert!(matches!(asks.admit(1, ask(1), Room::Free), Admission::Now(_)));
         assert!(matches!(asks.admit(2, ask(2), Room::Free), Admission::Later));
-        asks.answered(Some(9));
+        asks.answered(Answer::To(9));
         assert!(asks.next(Room::Free).is_none());
-        asks.answered(Some(1));
+        asks.answered(Answer::To(1));
         assert!(asks.next(Room::Free).is_some());
     }
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use ganger_common::limits::{HELD_LEASES_MAX, PAYLOAD_BYTES_MAX, WORKER_SLOTS_MAX};
 use ganger_transport::Endpoint;
 
-use crate::args::{Args, LogFormat, with_file};
+use crate::args::{Args, Settings};
 use crate::error::BrokerError;
+use crate::settings::{Given, gather, variable};
+use crate::values::LogFormat;
 
 /// Everything that a broker needs to know to start.
 #[derive(Clone, Debug)]
@@ -20,7 +23,7 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// Listening beyond this machine is meant.
     pub insecure: bool,
-    /// The scheduler's settings. Epoch, seed and knowledge port are filled in at the start.
+    /// The scheduler's settings. Epoch, durability, seed and knowledge port are filled in at the start.
     pub scheduler: ganger_scheduler::Config,
     /// What is logged.
     pub log: String,
@@ -28,33 +31,41 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// Default endpoints of a broker.
-pub const DEFAULT_CLIENTS: &str = "tcp://127.0.0.1:7710";
-/// See [`DEFAULT_CLIENTS`].
-pub const DEFAULT_WORKERS: &str = "tcp://127.0.0.1:7711";
-/// See [`DEFAULT_CLIENTS`].
-pub const DEFAULT_KNOWLEDGE: &str = "tcp://127.0.0.1:7712";
+/// Port at which clients connect.
+pub const CLIENTS_PORT: u16 = 7710;
+/// Port at which workers connect.
+pub const WORKERS_PORT: u16 = 7711;
+/// Port at which knowledge is published.
+pub const KNOWLEDGE_PORT: u16 = 7712;
 /// How long a drain lets running tasks go on.
-pub const DEFAULT_DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// What is logged.
+pub const LOG: &str = "info";
 
 /// Below this, a busy machine is taken for a dead peer.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(50);
+const DAY: Duration = Duration::from_secs(86_400);
+/// A worker that comes back names everything that it holds in one message.
+const CREDIT_MAX: u32 = HELD_LEASES_MAX as u32 - WORKER_SLOTS_MAX;
 
 impl Default for Config {
     fn default() -> Self {
-        let local = |text: &str| text.parse().unwrap_or(Endpoint::Mem { name: text.to_owned() });
+        let local = |port| Endpoint::Tcp { host: "127.0.0.1".to_owned(), port };
         Self {
-            clients: local(DEFAULT_CLIENTS),
-            workers: local(DEFAULT_WORKERS),
-            knowledge: local(DEFAULT_KNOWLEDGE),
-            drain_deadline: DEFAULT_DRAIN_DEADLINE,
+            clients: local(CLIENTS_PORT),
+            workers: local(WORKERS_PORT),
+            knowledge: local(KNOWLEDGE_PORT),
+            drain_deadline: DRAIN_DEADLINE,
             insecure: false,
             scheduler: ganger_scheduler::Config::default(),
-            log: "info".to_owned(),
+            log: LOG.to_owned(),
             log_format: LogFormat::Text,
         }
     }
 }
+
+/// A value that breaks a rule: the setting, and what is allowed.
+type Broken = (&'static str, String);
 
 impl Config {
     /// A broker on free ports of this machine, for tests and demonstrations.
@@ -68,156 +79,143 @@ impl Config {
         }
     }
 
-    /// What these arguments, with the file that they name, mean.
+    /// What these flags mean, together with the environment and the file that they name.
     ///
     /// # Errors
-    /// One line that names the setting and says what is allowed.
+    /// One line that names the setting, by the place where it was given, and says what is allowed.
     pub fn from_args(args: Args) -> Result<Self, BrokerError> {
-        let args = with_file(args).map_err(BrokerError::Config)?;
-        let default = Self::default();
-        let plain = default.scheduler;
-        let scheduler = ganger_scheduler::Config {
-            heartbeat: args.heartbeat.map_or(plain.heartbeat, |span| span.0),
-            liveness: args.liveness.unwrap_or(plain.liveness),
-            grace: args.grace.map_or(plain.grace, |span| span.0),
-            max_attempts: args.max_attempts.unwrap_or(plain.max_attempts),
-            crash_limit: args.crash_limit.unwrap_or(plain.crash_limit),
-            backoff_base: args.backoff.map_or(plain.backoff_base, |span| span.0),
-            backoff_max: args.backoff_max.map_or(plain.backoff_max, |span| span.0),
-            queue_tasks_max: args.queue_tasks.unwrap_or(plain.queue_tasks_max),
-            queue_bytes_max: args.queue_bytes.map_or(plain.queue_bytes_max, |size| size.0),
-            retain_for: args.retain.map_or(plain.retain_for, |span| span.0),
-            retain_bytes_max: args.retain_bytes.map_or(plain.retain_bytes_max, |size| size.0),
-            dead_set_max: args.dead_set.unwrap_or(plain.dead_set_max),
-            dead_set_bytes_max: args.dead_set_bytes.map_or(plain.dead_set_bytes_max, |size| size.0),
-            workers_max: args.workers_max.unwrap_or(plain.workers_max),
-            clients_max: args.clients_max.unwrap_or(plain.clients_max),
-            credit_max: args.credit_max.unwrap_or(plain.credit_max),
-            client_window: args.client_window.unwrap_or(plain.client_window),
-            client_backlog_max: args.client_backlog.unwrap_or(plain.client_backlog_max),
-            knowledge_bytes_max: args.knowledge_bytes.map_or(plain.knowledge_bytes_max, |size| size.0),
-            ..plain
-        };
-        let config = Self {
-            clients: args.clients.unwrap_or(default.clients),
-            workers: args.workers.unwrap_or(default.workers),
-            knowledge: args.knowledge.unwrap_or(default.knowledge),
-            drain_deadline: args.drain_deadline.map_or(default.drain_deadline, |span| span.0),
-            insecure: args.insecure,
-            scheduler,
-            log: args.log.unwrap_or(default.log),
-            log_format: args.log_format.unwrap_or(default.log_format),
-        };
-        config.check()?;
+        let settings = gather(args, variable).map_err(BrokerError::Config)?;
+        Self::from_settings(settings)
+    }
+
+    fn from_settings(settings: Settings) -> Result<Self, BrokerError> {
+        let places = settings.clone();
+        let config = Self::of(settings);
+        config.find_broken().map_or(Ok(()), |(name, allowed)| Err(broken(&places.place(name), &allowed)))?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), BrokerError> {
-        let scheduler = &self.scheduler;
-        let day = Duration::from_secs(86_400);
-        let rules = [
-            (
-                scheduler.heartbeat >= HEARTBEAT_MIN && scheduler.heartbeat <= day,
-                "--heartbeat: allowed is 50ms to 1day",
-            ),
-            ((2..=1_000).contains(&scheduler.liveness), "--liveness: allowed is 2 to 1000"),
-            (scheduler.grace <= day, "--grace: allowed is 0s to 1day"),
-            (self.drain_deadline <= day, "--drain-deadline: allowed is 0s to 1day"),
-            (scheduler.max_attempts >= 1, "--max-attempts: allowed is 1 and more"),
-            (scheduler.crash_limit >= 1, "--crash-limit: allowed is 1 and more"),
-            (scheduler.backoff_base <= scheduler.backoff_max, "--backoff: allowed is up to --backoff-max"),
-            (scheduler.backoff_max <= 365 * day, "--backoff-max: allowed is up to 1year"),
-            (
-                (1..=1_000_000_000).contains(&scheduler.queue_tasks_max),
-                "--queue-tasks: allowed is 1 to 1000000000",
-            ),
-            (scheduler.queue_bytes_max >= 1 << 20, "--queue-bytes: allowed is 1MiB and more"),
-            (scheduler.workers_max >= 1, "--workers-max: allowed is 1 and more"),
-            (scheduler.clients_max >= 1, "--clients-max: allowed is 1 and more"),
-            (scheduler.client_window >= 1, "--client-window: allowed is 1 and more"),
-            (scheduler.client_backlog_max >= 1, "--client-backlog: allowed is 1 and more"),
-        ];
-        if let Some((_, rule)) = rules.iter().find(|(holds, _)| !holds) {
-            return Err(BrokerError::Config((*rule).to_owned()));
+    fn of(settings: Settings) -> Self {
+        let default = Self::default();
+        let plain = default.scheduler;
+        let scheduler = ganger_scheduler::Config {
+            heartbeat: or(settings.heartbeat, plain.heartbeat),
+            liveness: or(settings.liveness, plain.liveness),
+            grace: or(settings.grace, plain.grace),
+            max_attempts: or(settings.max_attempts, plain.max_attempts),
+            crash_limit: or(settings.crash_limit, plain.crash_limit),
+            backoff_base: or(settings.backoff, plain.backoff_base),
+            backoff_max: or(settings.backoff_max, plain.backoff_max),
+            queue_tasks_max: or(settings.queue_tasks, plain.queue_tasks_max),
+            queue_bytes_max: or(settings.queue_bytes, plain.queue_bytes_max),
+            retain_for: or(settings.retain, plain.retain_for),
+            retain_bytes_max: or(settings.retain_bytes, plain.retain_bytes_max),
+            dead_set_max: or(settings.dead_set, plain.dead_set_max),
+            dead_set_bytes_max: or(settings.dead_set_bytes, plain.dead_set_bytes_max),
+            workers_max: or(settings.workers_max, plain.workers_max),
+            clients_max: or(settings.clients_max, plain.clients_max),
+            kinds_max: or(settings.kinds_max, plain.kinds_max),
+            credit_max: or(settings.credit_max, plain.credit_max),
+            worker_bytes_max: or(settings.worker_bytes, plain.worker_bytes_max),
+            hold_time: or(settings.hold_time, plain.hold_time),
+            client_window: or(settings.client_window, plain.client_window),
+            client_window_bytes: or(settings.client_window_bytes, plain.client_window_bytes),
+            client_backlog_max: or(settings.client_backlog, plain.client_backlog_max),
+            knowledge_bytes_max: or(settings.knowledge_bytes, plain.knowledge_bytes_max),
+            knowledge_history_max: or(settings.knowledge_history, plain.knowledge_history_max),
+            ..plain
+        };
+        Self {
+            clients: or(settings.clients, default.clients),
+            workers: or(settings.workers, default.workers),
+            knowledge: or(settings.knowledge, default.knowledge),
+            drain_deadline: or(settings.drain_deadline, default.drain_deadline),
+            insecure: or(settings.insecure, default.insecure),
+            scheduler,
+            log: or(settings.log, default.log),
+            log_format: or(settings.log_format, default.log_format),
         }
-        self.check_reach()
+    }
+
+    /// Checks every setting, and those that depend on one another.
+    ///
+    /// # Errors
+    /// One line that names the flag and says what is allowed.
+    pub fn check(&self) -> Result<(), BrokerError> {
+        self.find_broken().map_or(Ok(()), |(name, allowed)| Err(broken(&format!("--{name}"), &allowed)))
+    }
+
+    fn find_broken(&self) -> Option<Broken> {
+        let rules = self.time_rules().into_iter().chain(self.limit_rules());
+        let rule = rules.into_iter().find(|(holds, ..)| !holds);
+        rule.map(|(_, name, allowed)| (name, allowed.to_owned())).or_else(|| self.check_reach())
+    }
+
+    fn time_rules(&self) -> [(bool, &'static str, &'static str); 8] {
+        let it = &self.scheduler;
+        [
+            ((HEARTBEAT_MIN..=DAY).contains(&it.heartbeat), "heartbeat", "50ms to 1day"),
+            ((2..=1_000).contains(&it.liveness), "liveness", "2 to 1000"),
+            (it.grace <= DAY, "grace", "0s to 1day"),
+            (self.drain_deadline <= DAY, "drain-deadline", "0s to 1day"),
+            (it.backoff_max <= 365 * DAY, "backoff-max", "0s to 365days"),
+            (it.backoff_base <= it.backoff_max, "backoff", "0s to what --backoff-max says"),
+            ((Duration::from_secs(1)..=365 * DAY).contains(&it.retain_for), "retain", "1s to 365days"),
+            (it.hold_time <= Duration::from_secs(60), "hold-time", "0s to 1m"),
+        ]
+    }
+
+    fn limit_rules(&self) -> [(bool, &'static str, &'static str); 16] {
+        let it = &self.scheduler;
+        // A limit below one payload would answer a task that can never fit with "try again".
+        let fits_payload = |bytes: usize| bytes >= PAYLOAD_BYTES_MAX;
+        let from_payload = "16MiB and more, the largest payload";
+        [
+            ((1..=1_000_000).contains(&it.max_attempts), "max-attempts", "1 to 1000000"),
+            ((1..=1_000_000).contains(&it.crash_limit), "crash-limit", "1 to 1000000"),
+            ((1..=1_000_000_000).contains(&it.queue_tasks_max), "queue-tasks", "1 to 1000000000"),
+            (fits_payload(it.queue_bytes_max), "queue-bytes", from_payload),
+            (it.retain_bytes_max >= 1 << 20, "retain-bytes", "1MiB and more"),
+            (it.dead_set_bytes_max >= 1 << 20, "dead-set-bytes", "1MiB and more"),
+            (it.workers_max >= 1, "workers-max", "1 and more"),
+            (it.clients_max >= 1, "clients-max", "1 and more"),
+            (it.kinds_max >= 1, "kinds-max", "1 and more"),
+            (it.credit_max <= CREDIT_MAX, "credit-max", "0 to 12288"),
+            (fits_payload(it.worker_bytes_max), "worker-bytes", from_payload),
+            (it.client_window >= 1, "client-window", "1 and more"),
+            (it.client_window_bytes >= 1 << 20, "client-window-bytes", "1MiB and more"),
+            (it.client_backlog_max >= 1, "client-backlog", "1 and more"),
+            (fits_payload(it.knowledge_bytes_max), "knowledge-bytes", from_payload),
+            (it.knowledge_history_max >= 1, "knowledge-history", "1 and more"),
+        ]
     }
 
     /// Without keys, only this machine may connect, unless the operator insists.
-    fn check_reach(&self) -> Result<(), BrokerError> {
-        let endpoints =
-            [("--clients", &self.clients), ("--workers", &self.workers), ("--knowledge", &self.knowledge)];
-        match endpoints.iter().find(|(_, endpoint)| !endpoint.is_loopback()) {
-            Some((flag, endpoint)) if !self.insecure => Err(BrokerError::Config(format!(
-                "{flag}: {endpoint} can be reached from other machines, and this version neither encrypts nor \
-                 checks who connects; use a loopback or ipc endpoint (through a VPN or SSH tunnel from \
-                 elsewhere), or accept that with --insecure"
-            ))),
-            _ => Ok(()),
-        }
+    fn check_reach(&self) -> Option<Broken> {
+        let (name, endpoint) = self.exposed().filter(|_| !self.insecure)?;
+        let allowed = format!(
+            "endpoints of this machine, which {endpoint} is not: this version has no encryption (CURVE) and \
+             no keys yet, so listen on 127.0.0.1 and reach it through an SSH tunnel or a VPN, or let \
+             everybody in with --insecure"
+        );
+        Some((name, allowed))
     }
+
+    /// The first setting by which other machines can connect.
+    pub fn exposed(&self) -> Option<(&'static str, &Endpoint)> {
+        let endpoints =
+            [("clients", &self.clients), ("workers", &self.workers), ("knowledge", &self.knowledge)];
+        endpoints.into_iter().find(|(_, endpoint)| !endpoint.is_loopback())
+    }
+}
+
+fn or<T>(given: Option<Given<T>>, default: T) -> T {
+    given.map_or(default, |given| given.value)
+}
+
+fn broken(place: &str, allowed: &str) -> BrokerError {
+    BrokerError::Config(format!("{place}: allowed: {allowed}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<Config, BrokerError> {
-        Config::from_args(Args::try_parse_from([&["ganger-broker"], args].concat()).unwrap())
-    }
-
-    #[test]
-    fn what_help_says_are_the_defaults() {
-        let config = parse(&[]).unwrap();
-        let scheduler = &config.scheduler;
-        let shown = [
-            ("heartbeat", humantime::format_duration(scheduler.heartbeat).to_string()),
-            ("liveness", scheduler.liveness.to_string()),
-            ("grace", humantime::format_duration(scheduler.grace).to_string()),
-            ("clients", config.clients.to_string()),
-            ("workers", config.workers.to_string()),
-            ("knowledge", config.knowledge.to_string()),
-            ("queue_tasks", scheduler.queue_tasks_max.to_string()),
-            ("queue_bytes", format!("{}GiB", scheduler.queue_bytes_max >> 30)),
-            ("retain", humantime::format_duration(scheduler.retain_for).to_string()),
-            ("retain_bytes", format!("{}MiB", scheduler.retain_bytes_max >> 20)),
-            ("dead_set", scheduler.dead_set_max.to_string()),
-            ("dead_set_bytes", format!("{}GiB", scheduler.dead_set_bytes_max >> 30)),
-            ("max_attempts", scheduler.max_attempts.to_string()),
-            ("crash_limit", scheduler.crash_limit.to_string()),
-            ("backoff", humantime::format_duration(scheduler.backoff_base).to_string()),
-            ("backoff_max", humantime::format_duration(scheduler.backoff_max).to_string()),
-            ("workers_max", scheduler.workers_max.to_string()),
-            ("clients_max", scheduler.clients_max.to_string()),
-            ("credit_max", scheduler.credit_max.to_string()),
-            ("client_window", scheduler.client_window.to_string()),
-            ("client_backlog", scheduler.client_backlog_max.to_string()),
-            ("knowledge_bytes", format!("{}GiB", scheduler.knowledge_bytes_max >> 30)),
-            ("drain_deadline", humantime::format_duration(config.drain_deadline).to_string()),
-            ("log", config.log.clone()),
-        ];
-        let command = Args::command();
-        for (name, default) in shown {
-            let arg = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
-            let help = arg.get_help().unwrap().to_string();
-            assert!(help.contains(&format!("[default: {default}]")), "{name}: {help} does not say {default}");
-        }
-    }
-
-    #[test]
-    fn values_out_of_range_name_their_flag() {
-        for (args, flag) in [
-            (["--heartbeat", "1ms"], "--heartbeat"),
-            (["--liveness", "1"], "--liveness"),
-            (["--backoff", "1h"], "--backoff"),
-            (["--queue-tasks", "0"], "--queue-tasks"),
-            (["--clients", "tcp://0.0.0.0:1"], "--clients"),
-        ] {
-            let error = parse(&args).unwrap_err().to_string();
-            assert!(error.starts_with(flag) && error.lines().count() == 1, "{error}");
-        }
-        assert!(parse(&["--clients", "tcp://0.0.0.0:1", "--insecure"]).is_ok());
-    }
-}
+mod tests;

@@ -22,6 +22,9 @@ pub enum BrokerError {
     /// The journal failed. No promise was made since; the broker must not go on.
     #[error("the journal failed")]
     Journal(#[from] JournalError),
+    /// A socket ended by itself: its thread is gone. Starting anew helps.
+    #[error("a socket of the broker ended")]
+    SocketEnded,
     /// The system refused something that a broker needs.
     #[error("{what}")]
     Io {

@@ -3,14 +3,19 @@
 //! Everything that decides lives in `ganger-scheduler`; here is what touches the world. Entry points:
 //! [`Broker::start`] for a broker on a thread of its own, [`server::run`] for its loop over any transport.
 //!
-//! - `args`, [`config`]: what the operator typed, and what it means.
-//! - [`server`]: the one loop. `convert`: messages to inputs, effects to messages.
-//! - `outbox`: what each peer has not read. `publisher`: what goes out on PUB.
-//! - [`journal`]: where records go.
+//! - [`args`], `values`, `settings`: what the operator may set, and where. [`config`]: what it means.
+//! - [`server`]: the one loop. `shell`: what it turns round: events in, effects out.
+//! - `convert`: messages to inputs, effects to messages. `kinds`: names that many tasks share.
+//! - `outbox`, `asks`: what each peer has not read, and what waits for it. `counters`: what was counted.
+//! - [`journal`]: where records go. `publisher`: what goes out on PUB.
+//! - `running`: a broker on a thread of its own.
 
 pub mod args;
+mod asks;
+mod clock;
 pub mod config;
 mod convert;
+mod counters;
 pub mod error;
 pub mod journal;
 mod kinds;
@@ -18,7 +23,11 @@ mod outbox;
 mod publisher;
 mod running;
 pub mod server;
+mod settings;
+mod shell;
+mod values;
 
 pub use config::Config;
 pub use error::BrokerError;
 pub use running::{Broker, Endpoints, RunningBroker};
+pub use values::LogFormat;

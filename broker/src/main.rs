@@ -1,71 +1,83 @@
-//! The broker as a program: arguments, wiring, exit code.
+//! The broker as a program: settings, wiring, exit code.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use ganger_broker::args::{Args, LogFormat};
+use ganger_broker::args::Args;
 use ganger_broker::server::Stop;
-use ganger_broker::{Broker, BrokerError, Config, RunningBroker};
-use tokio::signal::unix::{SignalKind, signal};
+use ganger_broker::{Broker, BrokerError, Config, LogFormat, RunningBroker};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
+/// The broker could not start or go on.
 const FAILED: u8 = 1;
+/// A setting is not allowed.
 const BAD_SETTING: u8 = 2;
 
 fn main() -> ExitCode {
-    let config = match read_config() {
-        Ok(config) => config,
-        Err(code) => return code,
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refuse_flags(&error),
     };
-    if config.insecure {
-        tracing::warn!("--insecure: nothing is encrypted, and whoever can connect is served");
-    }
-    match serve(config) {
+    let result = Config::from_args(args).and_then(|config| {
+        log_to_stderr(&config);
+        serve(config)
+    });
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ganger-broker: {}", chain(&error));
-            ExitCode::from(FAILED)
+            eprintln!("ganger-broker: {}", in_one_line(&error));
+            let is_setting = matches!(error, BrokerError::Config(_));
+            ExitCode::from(if is_setting { BAD_SETTING } else { FAILED })
         }
     }
 }
 
-/// The settings, with logging switched on by them; or the exit code.
-fn read_config() -> Result<Config, ExitCode> {
-    let bad = |text: String| {
-        eprintln!("ganger-broker: {text}");
-        ExitCode::from(BAD_SETTING)
-    };
-    let args = Args::try_parse().map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            ExitCode::SUCCESS
-        }
-        _ => bad(one_line(&error)),
-    })?;
-    let config = Config::from_args(args).map_err(|error| bad(error.to_string()))?;
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| bad(format!("--log: {error}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Says in one line what is wrong with the flags, or shows the help that was asked for.
+fn refuse_flags(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    // The usage that follows is what --help says.
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
+    let line = lines.join("; ");
+    eprintln!("ganger-broker: {} (see --help)", line.trim_start_matches("error: "));
+    ExitCode::from(BAD_SETTING)
+}
+
+fn log_to_stderr(config: &Config) {
+    // The settings were checked, so this filter is one.
+    let mut filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    // The library tells of every connection, by names that mean nothing here. Whoever wants that asks for it.
+    let is_talkative = filter.max_level_hint().is_none_or(|level| level > LevelFilter::WARN);
+    if is_talkative
+        && !config.log.contains("zeromq")
+        && let Ok(quiet) = "zeromq=warn".parse()
+    {
+        filter = filter.add_directive(quiet);
+    }
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
     match config.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
     }
-    Ok(config)
-}
-
-/// What is wrong with the flags, without the advice that follows it.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    first.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn serve(config: Config) -> Result<(), BrokerError> {
+    // Before anybody is told that the broker is ready, so that no signal finds it without a handler.
+    let signals = Signals::catch()?;
     let broker = Broker::start(config)?;
     announce(&broker);
     let stop = broker.stopper();
-    std::thread::spawn(move || watch_signals(&stop));
+    std::thread::spawn(move || signals.forward(&stop));
     broker.join()
 }
 
@@ -81,35 +93,48 @@ fn announce(broker: &RunningBroker) {
     let _ = out.flush();
 }
 
-/// The first signal drains, the second stops.
-fn watch_signals(stop: &tokio::sync::mpsc::Sender<Stop>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    runtime.block_on(async {
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
-            return;
-        };
-        for how in [Stop::Drain, Stop::Now] {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-            let _ = stop.send(how).await;
-        }
-    });
+/// SIGTERM and SIGINT.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    term: Signal,
+    int: Signal,
 }
 
-/// An error with everything that led to it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+impl Signals {
+    fn catch() -> Result<Self, BrokerError> {
+        let io = |source| BrokerError::Io { what: "cannot catch signals", source };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?;
+        let _entered = runtime.enter();
+        let term = signal(SignalKind::terminate()).map_err(io)?;
+        let int = signal(SignalKind::interrupt()).map_err(io)?;
+        drop(_entered);
+        Ok(Self { runtime, term, int })
+    }
+
+    /// The first drains, the second stops.
+    fn forward(mut self, stop: &tokio::sync::mpsc::Sender<Stop>) {
+        self.runtime.block_on(async {
+            for how in [Stop::Drain, Stop::Now] {
+                tokio::select! {
+                    _ = self.term.recv() => {}
+                    _ = self.int.recv() => {}
+                }
+                let _ = stop.send(how).await;
+            }
+        });
+    }
+}
+
+/// An error with everything that led to it.
+fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
+        let reason = cause.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
         }
         source = cause.source();
     }
-    text
+    text.replace('\n', " ")
 }

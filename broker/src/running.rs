@@ -41,8 +41,15 @@ impl Broker {
     /// Starts a broker on ZeroMQ sockets; returns once it listens.
     ///
     /// # Errors
-    /// When an endpoint is in use, or the system refuses.
+    /// When a setting is not allowed, an endpoint is in use, or the system refuses.
     pub fn start(config: Config) -> Result<RunningBroker, BrokerError> {
+        config.check()?;
+        if let Some((name, endpoint)) = config.exposed() {
+            tracing::warn!(
+                "INSECURE: other machines can reach {name} at {endpoint}; nothing is encrypted, and whoever \
+                 connects may submit, work and read everything"
+            );
+        }
         raise_nofile_limit();
         let (stop, stopped) = mpsc::channel(4);
         let (listening, is_listening) = std::sync::mpsc::channel();

@@ -1,70 +1,49 @@
 //! Messages to inputs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_common::limits::BROADCAST_BYTES_MAX;
+use ganger_common::limits::{BROADCAST_BYTES_MAX, DELAY_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::{self as wire, FromClient, FromWorker};
-use ganger_common::version::{PROTOCOL, Version};
 use ganger_common::{AttemptEnd, ErrorCode, TaskOptions};
 use ganger_scheduler::input::{
     ClientRequest, EndDetail, Ended, Held, KnowledgeOp, NewTask, TaskFilter, WorkerHello, WorkerRequest,
 };
 
 use super::keep;
+use super::refused::{PreRefused, Refused};
+use super::undecodable::check_version;
 use crate::kinds::Kinds;
 
 /// What a message turned out to be.
+#[derive(Debug)]
 pub(crate) enum Incoming<R> {
-    /// Something for the scheduler, and the mark that a heartbeat brought.
-    Request(R, Option<u64>),
+    /// Something for the scheduler.
+    Request(R),
+    /// The same, with the mark that shows what the peer has read.
+    Heartbeat(R, u64),
     /// A batch of which the shell refuses some; the rest goes to the scheduler.
-    Partly(R, u64, PreRefused),
+    Partly { request: R, seq: u64, refused: PreRefused },
     /// Nothing that the scheduler should see.
     Refused(Refused),
 }
 
-/// Items of a batch that the shell refuses, by their place in the batch.
-#[derive(Debug, Default)]
-pub(crate) struct PreRefused {
-    pub(crate) refused: Vec<(u32, ErrorCode, String)>,
-    /// Where the items that went on stood in the batch.
-    pub(crate) places: Vec<u32>,
-}
-
-/// Why a message goes no further.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) req: Option<u64>,
-    pub(crate) code: ErrorCode,
-    pub(crate) text: String,
-    /// Whether the connection ends with it.
-    pub(crate) is_final: bool,
-}
-
 fn refused<R>(req: Option<u64>, code: ErrorCode, text: impl Into<String>) -> Incoming<R> {
-    Incoming::Refused(Refused { req, code, text: text.into(), is_final: false })
-}
-
-fn check_version<R>(theirs: Version) -> Option<Incoming<R>> {
-    (!PROTOCOL.accepts(theirs)).then(|| {
-        let text = format!("this broker speaks protocol {PROTOCOL}, the peer {theirs}");
-        let code = ErrorCode::UnsupportedVersion;
-        Incoming::Refused(Refused { req: None, code, text, is_final: true })
-    })
+    Incoming::Refused(Refused::new(req, code, text))
 }
 
 /// What a client's message means.
 pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) -> Incoming<ClientRequest> {
     let request = match message {
         FromClient::Hello(hello) => {
-            if let Some(refusal) = check_version(hello.protocol) {
-                return refusal;
+            if let Err(refused) = check_version(hello.protocol) {
+                return Incoming::Refused(refused);
             }
             ClientRequest::Hello { client: hello.client, token: hello.token, name: hello.name.0.to_owned() }
         }
         FromClient::Heartbeat(beat) => {
-            return Incoming::Request(ClientRequest::Heartbeat, Some(beat.mark));
+            return Incoming::Heartbeat(ClientRequest::Heartbeat, beat.mark);
         }
         FromClient::Submit(submit) => return self::submit(frame, submit, kinds),
         FromClient::Watch(watch) => {
@@ -91,9 +70,9 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
             req: drain.req,
             workers: drain.workers.iter().map(|name| name.0.to_owned()).collect(),
             broker: drain.broker,
-            deadline: drain.deadline_ms.map(Duration::from_millis),
+            deadline: drain.deadline_ms.map(deadline),
         },
-        FromClient::Knowledge(request) => match knowledge(frame, request.op) {
+        FromClient::Knowledge(request) => match knowledge(frame, &request.op) {
             Ok(op) => ClientRequest::Knowledge { req: request.req, op },
             Err(text) => return refused(Some(request.req), ErrorCode::BadOption, text),
         },
@@ -108,29 +87,19 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
         }
         FromClient::Goodbye(_) => ClientRequest::Goodbye,
     };
-    Incoming::Request(request, None)
+    Incoming::Request(request)
 }
 
 /// Tasks with options that are out of range are refused here, one by one; the others go on.
 fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incoming<ClientRequest> {
-    let mut pre = PreRefused::default();
+    let mut refused = PreRefused::default();
     let mut tasks = Vec::with_capacity(submit.tasks.len());
-    for (index, task) in submit.tasks.into_iter().enumerate() {
-        let checked = match (task.kind.is_empty(), &task.options) {
-            (true, _) => Err((ErrorCode::BadOption, "the kind is empty".to_owned())),
-            (false, Some(options)) => options.check(),
-            (false, None) => Ok(()),
-        };
-        if let Err((code, text)) = checked {
-            if pre.refused.is_empty() {
-                pre.places = (0..index as u32).collect();
-            }
-            pre.refused.push((index as u32, code, text));
+    for (place, task) in submit.tasks.into_iter().enumerate() {
+        if let Err((code, text)) = check(&task) {
+            refused.refuse(place, code, text);
             continue;
         }
-        if !pre.refused.is_empty() {
-            pre.places.push(index as u32);
-        }
+        refused.pass(place);
         tasks.push(NewTask {
             id: task.id,
             kind: kinds.name(&task.kind),
@@ -138,19 +107,27 @@ fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incomin
             options: task.options.filter(|options: &TaskOptions| !options.is_default()).map(Box::new),
         });
     }
-    let request = ClientRequest::Submit { seq: submit.seq, again: submit.again, tasks };
-    match pre.refused.is_empty() {
-        true => Incoming::Request(request, None),
-        false => Incoming::Partly(request, submit.seq, pre),
+    let (seq, again) = (submit.seq, submit.again);
+    let request = ClientRequest::Submit { seq, again, tasks };
+    match refused.is_empty() {
+        true => Incoming::Request(request),
+        false => Incoming::Partly { request, seq, refused },
     }
+}
+
+fn check(task: &wire::NewTask<'_>) -> Result<(), (ErrorCode, String)> {
+    if task.kind.is_empty() {
+        return Err((ErrorCode::BadOption, "the kind is empty".to_owned()));
+    }
+    task.options.as_ref().map_or(Ok(()), TaskOptions::check)
 }
 
 /// What a worker's message means.
 pub(crate) fn worker(frame: &Bytes, message: FromWorker<'_>, kinds: &mut Kinds) -> Incoming<WorkerRequest> {
     let request = match message {
         FromWorker::Hello(hello) => {
-            if let Some(refusal) = check_version(hello.protocol) {
-                return refusal;
+            if let Err(refused) = check_version(hello.protocol) {
+                return Incoming::Refused(refused);
             }
             match worker_hello(&hello, kinds) {
                 Ok(hello) => WorkerRequest::Hello(hello),
@@ -159,7 +136,7 @@ pub(crate) fn worker(frame: &Bytes, message: FromWorker<'_>, kinds: &mut Kinds) 
         }
         FromWorker::Heartbeat(beat) => {
             let request = WorkerRequest::Heartbeat { revision: beat.revision };
-            return Incoming::Request(request, Some(beat.mark));
+            return Incoming::Heartbeat(request, beat.mark);
         }
         FromWorker::Report(report) => match ends(frame, &report) {
             Ok(ended) => WorkerRequest::Report {
@@ -181,22 +158,23 @@ pub(crate) fn worker(frame: &Bytes, message: FromWorker<'_>, kinds: &mut Kinds) 
             index: partial.index,
             data: keep(frame, partial.data.0),
         },
-        FromWorker::Drain(drain) => {
-            WorkerRequest::Drain { deadline: drain.deadline_ms.map(Duration::from_millis) }
-        }
-        FromWorker::Knowledge(request) => match knowledge(frame, request.op) {
+        FromWorker::Drain(drain) => WorkerRequest::Drain { deadline: drain.deadline_ms.map(deadline) },
+        FromWorker::Knowledge(request) => match knowledge(frame, &request.op) {
             Ok(op) => WorkerRequest::Knowledge { req: request.req, op },
             Err(text) => return refused(Some(request.req), ErrorCode::BadOption, text),
         },
         FromWorker::Goodbye(_) => WorkerRequest::Goodbye,
     };
-    Incoming::Request(request, None)
+    Incoming::Request(request)
+}
+
+fn deadline(millis: u64) -> Duration {
+    Duration::from_millis(millis).min(DELAY_MAX)
 }
 
 fn worker_hello(hello: &wire::WorkerHello<'_>, kinds: &mut Kinds) -> Result<WorkerHello, String> {
-    let slots_max = ganger_common::limits::WORKER_SLOTS_MAX;
-    if hello.slots == 0 || hello.slots > slots_max {
-        return Err(format!("slots: {} is not from 1 to {slots_max}", hello.slots));
+    if hello.slots == 0 || hello.slots > WORKER_SLOTS_MAX {
+        return Err(format!("slots: {} is not from 1 to {WORKER_SLOTS_MAX}", hello.slots));
     }
     if hello.kinds.is_empty() || hello.kinds.iter().any(|kind| kind.is_empty()) {
         return Err("kinds: a worker serves at least one, and none has an empty name".to_owned());
@@ -207,12 +185,19 @@ fn worker_hello(hello: &wire::WorkerHello<'_>, kinds: &mut Kinds) -> Result<Work
         name: hello.name.0.to_owned(),
         host: hello.host.0.to_owned(),
         pid: hello.pid,
-        kinds: hello.kinds.iter().map(|kind| kinds.name(kind)).collect(),
+        kinds: distinct(hello.kinds.iter().map(|kind| kinds.name(kind))),
         slots: hello.slots,
         holding: hello.holding.iter().map(held).collect(),
         revision: hello.revision,
         draining: hello.draining,
     })
+}
+
+fn distinct(kinds: impl Iterator<Item = Arc<str>>) -> Vec<Arc<str>> {
+    let mut kinds: Vec<Arc<str>> = kinds.collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
 }
 
 fn held(held: &wire::Held) -> Held {
@@ -232,7 +217,8 @@ fn end(frame: &Bytes, report: &wire::AttemptReport<'_>) -> Result<Ended, String>
         Box::new(EndDetail {
             error: detail.error.map(|error| error.0.to_owned()),
             is_final: detail.is_final,
-            retry_after: detail.retry_after_ms.map(Duration::from_millis),
+            // A later try is none; more would only tempt sums of times to overflow.
+            retry_after: detail.retry_after_ms.map(|after| Duration::from_millis(after).min(DELAY_MAX)),
         })
     });
     Ok(Ended {
@@ -246,31 +232,31 @@ fn end(frame: &Bytes, report: &wire::AttemptReport<'_>) -> Result<Ended, String>
     })
 }
 
-fn knowledge(frame: &Bytes, op: wire::KnowledgeOp<'_>) -> Result<KnowledgeOp, &'static str> {
+fn knowledge(frame: &Bytes, op: &wire::KnowledgeOp<'_>) -> Result<KnowledgeOp, &'static str> {
     let named = |topic: &str, key: &str| match topic.is_empty() || key.is_empty() {
         true => Err("topic and key must not be empty"),
         false => Ok((topic.to_owned(), key.to_owned())),
     };
     Ok(match op {
         wire::KnowledgeOp::Put { topic, key, value, expect } => {
-            let (topic, key) = named(&topic, &key)?;
-            KnowledgeOp::Put { topic, key, value: keep(frame, value.0), expect }
+            let (topic, key) = named(topic, key)?;
+            KnowledgeOp::Put { topic, key, value: keep(frame, value.0), expect: *expect }
         }
         wire::KnowledgeOp::Delete { topic, key, expect } => {
-            let (topic, key) = named(&topic, &key)?;
-            KnowledgeOp::Delete { topic, key, expect }
+            let (topic, key) = named(topic, key)?;
+            KnowledgeOp::Delete { topic, key, expect: *expect }
         }
         wire::KnowledgeOp::Get { topic, key } => {
-            let (topic, key) = named(&topic, &key)?;
+            let (topic, key) = named(topic, key)?;
             KnowledgeOp::Get { topic, key }
         }
         wire::KnowledgeOp::List { prefix, after, keys_only, limit } => KnowledgeOp::List {
             prefix: prefix.0.to_owned(),
-            after: after.map(|(topic, key)| (topic.0.to_owned(), key.0.to_owned())),
-            keys_only,
-            limit,
+            after: after.as_ref().map(|(topic, key)| (topic.0.to_owned(), key.0.to_owned())),
+            keys_only: *keys_only,
+            limit: *limit,
         },
-        wire::KnowledgeOp::Since { revision } => KnowledgeOp::Since { revision },
+        wire::KnowledgeOp::Since { revision } => KnowledgeOp::Since { revision: *revision },
         wire::KnowledgeOp::Status {} => KnowledgeOp::Status,
     })
 }

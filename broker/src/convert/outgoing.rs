@@ -1,110 +1,145 @@
 //! Effects to messages.
 
+use std::time::Duration;
+
+use ganger_common::codec::{Blob, Message};
 use ganger_common::encode_into;
-use ganger_common::limits::PAYLOAD_BYTES_MAX;
-use ganger_common::limits::{BATCH_ITEMS_MAX, MESSAGE_BYTES_MAX};
+use ganger_common::limits::{BATCH_ITEMS_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use ganger_common::message::{self as wire, ToClient, ToWorker};
 use ganger_common::version::PROTOCOL;
+use ganger_common::{ErrorCode, message::Lease};
 use ganger_scheduler::effect::{
-    ClientReply, Dispatch, KnowledgeAnswer, OutcomeItem, Refusal, Refused, Welcome, WorkerCommand,
+    ClientReply, Dispatch, Entry, KnowledgeAnswer, OutcomeItem, Refusal, Refused, Welcome, WorkerCommand,
 };
-use ganger_scheduler::record::Change;
-use ganger_scheduler::{Config, effect};
+use ganger_scheduler::{Config, record::Change};
 
-use wire::{Durability, EntryItem};
+use super::batches::batches;
+use crate::shell::Side;
 
-/// Encodes what is said to a client.
-pub(crate) fn encode_client(config: &Config, mark: u64, reply: &ClientReply, into: &mut Vec<u8>) {
-    let durability = config.durability;
-    let message: ToClient<'_> = match reply {
-        ClientReply::Welcome(welcome) => ToClient::Welcome(self::welcome(config, welcome)),
+/// What an item of a batch takes beside its texts and payloads, at most.
+const ITEM_OVERHEAD: usize = 64;
+/// What a message takes that has no list in it, at a guess.
+const SMALL_MESSAGE: usize = 128;
+
+/// Encodes what is said to a client, in as many messages as the limits ask for.
+pub(crate) fn encode_client(config: &Config, mark: u64, reply: ClientReply, frames: &mut Vec<Vec<u8>>) {
+    let mut put = |message: ToClient<'_>| frames.push(frame(&message, SMALL_MESSAGE));
+    match reply {
+        ClientReply::Welcome(welcome) => put(ToClient::Welcome(self::welcome(config, &welcome))),
         ClientReply::Heartbeat { revision } => {
-            ToClient::Heartbeat(wire::BrokerHeartbeat { mark, revision: *revision })
+            put(ToClient::Heartbeat(wire::BrokerHeartbeat { mark, revision }));
         }
-        ClientReply::Accepted { seq, refused } => ToClient::Accepted(accepted(*seq, durability, refused)),
-        ClientReply::Outcomes { upto, items } => {
-            ToClient::Outcomes(wire::Outcomes { upto: *upto, items: items.iter().map(outcome).collect() })
+        ClientReply::Accepted { seq, refused } => {
+            let durability = config.durability;
+            let refused = refused.iter().map(refusal).collect();
+            put(ToClient::Accepted(wire::Accepted { seq, durability, refused }));
         }
-        ClientReply::Progress { task, attempt, fraction, text } => ToClient::Progress(wire::TaskProgress {
-            task: *task,
-            attempt: *attempt,
-            fraction: *fraction,
-            text: text.as_str().into(),
-        }),
-        ClientReply::Partial { task, attempt, index, data } => ToClient::Partial(wire::TaskPartial {
-            task: *task,
-            attempt: *attempt,
-            index: *index,
-            data: blob(data),
-        }),
+        ClientReply::Outcomes { upto, items } => outcomes(upto, &items, frames),
+        ClientReply::Progress { task, attempt, fraction, text } => {
+            let text = text.as_str().into();
+            put(ToClient::Progress(wire::TaskProgress { task, attempt, fraction, text }));
+        }
+        ClientReply::Partial { task, attempt, index, data } => {
+            let message = wire::TaskPartial { task, attempt, index, data: Blob(&data) };
+            frames.push(frame(&ToClient::Partial(message), SMALL_MESSAGE + data.len()));
+        }
         ClientReply::Verdicts { req, refused } => {
-            ToClient::Verdicts(wire::Verdicts { req: *req, refused: refused.iter().map(verdict).collect() })
+            let refused = refused.iter().map(verdict).collect();
+            put(ToClient::Verdicts(wire::Verdicts { req, refused }));
         }
-        ClientReply::Task { req, task, result } => ToClient::Task(wire::TaskReply {
-            req: *req,
-            task: (**task).clone(),
-            result: result.as_deref().map(ganger_common::codec::Blob),
-        }),
+        ClientReply::Task { req, task, result } => {
+            let result = result.as_deref().map(Blob);
+            put(ToClient::Task(wire::TaskReply { req, task: *task, result }));
+        }
         ClientReply::Tasks { req, rows, next } => {
-            ToClient::Tasks(wire::Rows { req: *req, rows: rows.clone().into(), next: next.clone() })
+            put(ToClient::Tasks(wire::Rows { req, rows: rows.into(), next }));
         }
         ClientReply::Explanation { req, explanation } => {
-            ToClient::Explanation(wire::Body { req: *req, body: (**explanation).clone() })
+            put(ToClient::Explanation(wire::Body { req, body: *explanation }));
         }
         ClientReply::Workers { req, rows, next } => {
-            ToClient::Workers(wire::Rows { req: *req, rows: rows.clone().into(), next: next.clone() })
+            put(ToClient::Workers(wire::Rows { req, rows: rows.into(), next }));
         }
-        ClientReply::Status { req, status } => {
-            ToClient::Status(wire::Body { req: *req, body: (**status).clone() })
-        }
+        ClientReply::Status { req, status } => put(ToClient::Status(wire::Body { req, body: *status })),
         ClientReply::Knowledge { req, answer } => {
-            ToClient::Knowledge(wire::KnowledgeReply { req: *req, answer: knowledge(answer) })
+            put(ToClient::Knowledge(wire::KnowledgeReply { req, answer: knowledge(&answer) }));
         }
-        ClientReply::Done { req } => ToClient::Done(wire::Request { req: *req }),
-        ClientReply::Error(refused) => ToClient::Error(error(refused)),
-        ClientReply::Goodbye { code, text } => {
-            ToClient::Goodbye(wire::Goodbye { code: *code, text: text.as_str().into() })
-        }
-    };
-    encode_into(&message, into);
+        ClientReply::Done { req } => put(ToClient::Done(wire::Request { req })),
+        ClientReply::Error(refused) => put(ToClient::Error(error(&refused))),
+        ClientReply::Goodbye { code, text } => frames.push(goodbye_to(Side::Client, code, &text)),
+    }
 }
 
-/// Encodes what is said to a worker.
-pub(crate) fn encode_worker(config: &Config, mark: u64, command: &WorkerCommand, into: &mut Vec<u8>) {
-    let message: ToWorker<'_> = match command {
-        WorkerCommand::Welcome(welcome) => ToWorker::Welcome(self::welcome(config, welcome)),
+/// Encodes what is said to a worker, in as many messages as the limits ask for.
+pub(crate) fn encode_worker(config: &Config, mark: u64, command: WorkerCommand, frames: &mut Vec<Vec<u8>>) {
+    let mut put = |message: ToWorker<'_>| frames.push(frame(&message, SMALL_MESSAGE));
+    match command {
+        WorkerCommand::Welcome(welcome) => put(ToWorker::Welcome(self::welcome(config, &welcome))),
         WorkerCommand::Heartbeat { revision } => {
-            ToWorker::Heartbeat(wire::BrokerHeartbeat { mark, revision: *revision })
+            put(ToWorker::Heartbeat(wire::BrokerHeartbeat { mark, revision }));
         }
         WorkerCommand::Tasks { epoch, tasks } => {
-            ToWorker::Tasks(wire::Dispatch { epoch: *epoch, tasks: tasks.iter().map(dispatch).collect() })
+            let bytes_of = |item: &Dispatch| item.payload.len() + item.kind.len() + ITEM_OVERHEAD;
+            for batch in batches(&tasks, bytes_of) {
+                let tasks = batch.items.iter().map(dispatch).collect();
+                let message = ToWorker::Tasks(wire::Dispatch { epoch, tasks });
+                frames.push(frame(&message, SMALL_MESSAGE + batch.bytes));
+            }
         }
-        WorkerCommand::Start { leases } => ToWorker::Start(wire::Leases { leases: leases.clone().into() }),
-        WorkerCommand::Recall { recall, count } => {
-            ToWorker::Recall(wire::Recall { recall: *recall, count: *count })
+        WorkerCommand::Start { leases } => {
+            lists(&leases).for_each(|leases| put(ToWorker::Start(wire::Leases { leases })));
         }
+        WorkerCommand::Recall { recall, count } => put(ToWorker::Recall(wire::Recall { recall, count })),
         WorkerCommand::Cancel { leases, code } => {
-            ToWorker::Cancel(wire::CancelLeases { leases: leases.clone().into(), code: *code })
+            lists(&leases).for_each(|leases| put(ToWorker::Cancel(wire::CancelLeases { leases, code })));
         }
         WorkerCommand::Ack { upto, stale } => {
-            ToWorker::Ack(wire::ReportAck { upto: *upto, stale: stale.clone().into() })
+            put(ToWorker::Ack(wire::ReportAck { upto, stale: stale.into() }));
         }
         WorkerCommand::Drain { deadline } => {
-            ToWorker::Drain(wire::WorkerDrain { deadline_ms: Some(deadline.as_millis() as u64) })
+            put(ToWorker::Drain(wire::WorkerDrain { deadline_ms: Some(millis(deadline)) }));
         }
         WorkerCommand::Knowledge { req, answer } => {
-            ToWorker::Knowledge(wire::KnowledgeReply { req: *req, answer: knowledge(answer) })
+            put(ToWorker::Knowledge(wire::KnowledgeReply { req, answer: knowledge(&answer) }));
         }
-        WorkerCommand::Error(refused) => ToWorker::Error(error(refused)),
-        WorkerCommand::Goodbye { code, text } => {
-            ToWorker::Goodbye(wire::Goodbye { code: *code, text: text.as_str().into() })
-        }
-    };
-    encode_into(&message, into);
+        WorkerCommand::Error(refused) => put(ToWorker::Error(error(&refused))),
+        WorkerCommand::Goodbye { code, text } => frames.push(goodbye_to(Side::Worker, code, &text)),
+    }
 }
 
-fn blob(bytes: &[u8]) -> ganger_common::codec::Blob<'_> {
-    ganger_common::codec::Blob(bytes)
+/// The last message to a peer that is cut.
+pub(crate) fn goodbye(side: Side, code: ErrorCode, text: &str) -> Vec<u8> {
+    goodbye_to(side, Some(code), text)
+}
+
+fn goodbye_to(side: Side, code: Option<ErrorCode>, text: &str) -> Vec<u8> {
+    let goodbye = wire::Goodbye { code, text: text.into() };
+    match side {
+        Side::Client => frame(&ToClient::Goodbye(goodbye), SMALL_MESSAGE),
+        Side::Worker => frame(&ToWorker::Goodbye(goodbye), SMALL_MESSAGE),
+    }
+}
+
+fn frame<'a, M: Message<'a>>(message: &M, capacity: usize) -> Vec<u8> {
+    let mut buffer = Vec::with_capacity(capacity);
+    encode_into(message, &mut buffer);
+    buffer
+}
+
+fn outcomes(upto: u64, items: &[OutcomeItem], frames: &mut Vec<Vec<u8>>) {
+    let bytes_of =
+        |item: &OutcomeItem| item.result.len() + item.error.as_ref().map_or(0, String::len) + ITEM_OVERHEAD;
+    for batch in batches(items, bytes_of) {
+        let upto = upto.saturating_sub(batch.left as u64);
+        let items = batch.items.iter().map(outcome).collect();
+        let message = ToClient::Outcomes(wire::Outcomes { upto, items });
+        frames.push(frame(&message, SMALL_MESSAGE + batch.bytes));
+    }
+}
+
+/// Leases in as many lists as they need. A worker may come back with more than one message holds.
+fn lists(leases: &[Lease]) -> impl Iterator<Item = ganger_common::codec::List<Lease, BATCH_ITEMS_MAX>> + '_ {
+    leases.chunks(BATCH_ITEMS_MAX).map(|part| part.to_vec().into())
 }
 
 fn welcome<'a>(config: &'a Config, welcome: &Welcome) -> wire::Welcome<'a> {
@@ -112,9 +147,9 @@ fn welcome<'a>(config: &'a Config, welcome: &Welcome) -> wire::Welcome<'a> {
         protocol: PROTOCOL,
         broker: config.broker.as_str().into(),
         epoch: config.epoch,
-        heartbeat_ms: config.heartbeat.as_millis() as u32,
+        heartbeat_ms: millis_short(config.heartbeat),
         liveness: config.liveness,
-        grace_ms: config.grace.as_millis() as u32,
+        grace_ms: millis_short(config.grace),
         durability: config.durability,
         message_bytes_max: MESSAGE_BYTES_MAX as u64,
         payload_bytes_max: PAYLOAD_BYTES_MAX as u64,
@@ -124,18 +159,13 @@ fn welcome<'a>(config: &'a Config, welcome: &Welcome) -> wire::Welcome<'a> {
     }
 }
 
-fn accepted(seq: u64, durability: Durability, refused: &[Refusal]) -> wire::Accepted<'_> {
-    let refusal = |refusal: &'_ Refusal| wire::Refusal {
+fn refusal(refusal: &Refusal) -> wire::Refusal<'_> {
+    wire::Refusal {
         index: refusal.index,
         code: refusal.code,
-        text: wire::ErrorText::default(),
-        retry_after_ms: refusal.retry_after.map(|after| after.as_millis() as u32),
-    };
-    let items: Vec<wire::Refusal<'_>> = refused
-        .iter()
-        .map(|item| wire::Refusal { text: item.text.as_str().into(), ..refusal(item) })
-        .collect();
-    wire::Accepted { seq, durability, refused: items.into() }
+        text: refusal.text.as_str().into(),
+        retry_after_ms: refusal.retry_after.map(millis_short),
+    }
 }
 
 fn verdict(refusal: &Refusal) -> wire::Verdict<'_> {
@@ -148,7 +178,7 @@ fn outcome(item: &OutcomeItem) -> wire::OutcomeItem<'_> {
         task: item.task,
         outcome: item.outcome.code(),
         attempt: item.attempt,
-        result: blob(&item.result),
+        result: Blob(&item.result),
         detail: has_detail.then(|| wire::OutcomeDetail {
             error: item.error.as_deref().map(Into::into),
             result_dropped: item.result_dropped,
@@ -162,9 +192,9 @@ fn dispatch(item: &Dispatch) -> wire::DispatchItem<'_> {
         task: item.task,
         attempt: item.attempt,
         kind: (&*item.kind).into(),
-        payload: blob(&item.payload),
+        payload: Blob(&item.payload),
         detail: has_detail.then(|| wire::DispatchDetail {
-            run_limit_ms: item.run_limit.map(|limit| limit.as_millis() as u64),
+            run_limit_ms: item.run_limit.map(millis),
             confirm: item.confirm,
             events: item.events,
         }),
@@ -176,7 +206,7 @@ fn error(refused: &Refused) -> wire::ErrorReply<'_> {
         req: refused.req,
         code: refused.code,
         text: refused.text.as_str().into(),
-        retry_after_ms: refused.retry_after.map(|after| after.as_millis() as u32),
+        retry_after_ms: refused.retry_after.map(millis_short),
     }
 }
 
@@ -196,12 +226,12 @@ fn knowledge(answer: &KnowledgeAnswer) -> wire::KnowledgeAnswer<'_> {
     }
 }
 
-fn entry(entry: &effect::Entry) -> EntryItem<'_> {
-    EntryItem {
+fn entry(entry: &Entry) -> wire::EntryItem<'_> {
+    wire::EntryItem {
         topic: entry.topic.as_str().into(),
         key: entry.key.as_str().into(),
         revision: entry.revision,
-        value: entry.value.as_deref().map(blob),
+        value: entry.value.as_deref().map(Blob),
     }
 }
 
@@ -210,6 +240,14 @@ fn change(change: &Change) -> wire::ChangeItem<'_> {
         revision: change.revision,
         topic: change.topic.as_str().into(),
         key: change.key.as_str().into(),
-        value: change.value.as_deref().map(blob),
+        value: change.value.as_deref().map(Blob),
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn millis_short(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }

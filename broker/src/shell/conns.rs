@@ -1,0 +1,66 @@
+//! What the shell knows of each connection.
+
+use std::collections::{HashMap, VecDeque};
+
+use ganger_common::ConnId;
+
+use crate::asks::Asks;
+use crate::convert::PreRefused;
+use crate::outbox::Outbox;
+
+/// Which socket a connection belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// The clients'.
+    Client,
+    /// The workers'.
+    Worker,
+}
+
+/// One connection that is open. Once the shell has closed one it is forgotten, and what still comes from
+/// it is void.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) side: Side,
+    /// A hello has been handed to the scheduler.
+    pub(crate) greeted: bool,
+    pub(crate) outbox: Outbox,
+    pub(crate) asks: Asks,
+    /// What the shell refused of batches that the scheduler has not answered yet, oldest first.
+    pub(crate) pre_refused: VecDeque<(u64, PreRefused)>,
+}
+
+impl Conn {
+    /// Takes what the shell refused of the batch that is answered now.
+    pub(crate) fn take_pre_refused(&mut self, seq: u64) -> Option<PreRefused> {
+        let place = self.pre_refused.iter().position(|(of, _)| *of == seq)?;
+        self.pre_refused.remove(place).map(|(_, pre)| pre)
+    }
+}
+
+/// The open connections.
+#[derive(Debug, Default)]
+pub(crate) struct Conns {
+    open: HashMap<ConnId, Conn>,
+}
+
+impl Conns {
+    pub(crate) fn add(&mut self, conn: ConnId, side: Side) {
+        let new = Conn {
+            side,
+            greeted: false,
+            outbox: Outbox::default(),
+            asks: Asks::default(),
+            pre_refused: VecDeque::new(),
+        };
+        self.open.insert(conn, new);
+    }
+
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.open.get_mut(&conn)
+    }
+
+    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Conn> {
+        self.open.remove(&conn)
+    }
+}

@@ -1,0 +1,161 @@
+//! From events to inputs.
+
+use bytes::Bytes;
+use ganger_common::message::{FromClient, FromWorker};
+use ganger_common::{ConnId, DecodeError, ErrorCode, decode};
+use ganger_scheduler::{ClientRequest, Input, Now, WorkerRequest};
+use ganger_transport::{DownReason, MalformedReason, Publisher, Server, ServerEvent};
+
+use super::{Shell, Side};
+use crate::asks::{Admission, large_client_request, large_worker_request};
+use crate::convert::{self, Incoming};
+use crate::journal::Journal;
+
+impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
+    /// Takes in something that happened at a socket.
+    pub(crate) fn on_event(&mut self, now: Now, side: Side, event: ServerEvent) {
+        match event {
+            ServerEvent::Up { conn, peer } => {
+                tracing::debug!(%conn, ?side, addr = ?peer.addr, "connected");
+                self.counters.connections_opened += 1;
+                self.conns.add(conn, side);
+            }
+            ServerEvent::Message { conn, body } => self.on_message(now, conn, &body),
+            ServerEvent::Malformed { conn, parts, bytes, reason } => {
+                self.counters.messages_in += 1;
+                self.counters.messages_malformed += 1;
+                let (code, text) = malformed(parts, bytes, reason);
+                tracing::debug!(%conn, ?side, text, "a message was not taken");
+                self.refuse(conn, None, code, text);
+            }
+            ServerEvent::Down { conn, reason } => {
+                if self.forget(conn).is_some() {
+                    tracing::debug!(%conn, ?side, ?reason, "disconnected");
+                    self.scheduler.handle(now, Input::ConnectionDown { conn });
+                }
+            }
+        }
+    }
+
+    fn on_message(&mut self, now: Now, conn: ConnId, frame: &Bytes) {
+        // A connection that the shell has closed may have sent more before it noticed.
+        let Some(side) = self.conns.get_mut(conn).map(|conn| conn.side) else { return };
+        self.counters.messages_in += 1;
+        match side {
+            Side::Client => match decode::<FromClient<'_>>(frame) {
+                Ok(message) => {
+                    let incoming = convert::client(frame, message, &mut self.kinds);
+                    self.on_client(now, conn, incoming);
+                }
+                Err(error) => self.on_undecodable(conn, side, frame, &error),
+            },
+            Side::Worker => match decode::<FromWorker<'_>>(frame) {
+                Ok(message) => {
+                    let incoming = convert::worker(frame, message, &mut self.kinds);
+                    self.on_worker(now, conn, incoming);
+                }
+                Err(error) => self.on_undecodable(conn, side, frame, &error),
+            },
+        }
+    }
+
+    fn on_client(&mut self, now: Now, conn: ConnId, incoming: Incoming<ClientRequest>) {
+        let (request, mark) = match incoming {
+            Incoming::Request(request) => (request, None),
+            Incoming::Heartbeat(request, mark) => (request, Some(mark)),
+            Incoming::Partly { request, seq, refused } => {
+                self.counters.tasks_invalid += refused.len() as u64;
+                // Before a hello the scheduler answers with an error instead of a verdict.
+                if let Some(peer) = self.conns.get_mut(conn).filter(|peer| peer.greeted) {
+                    peer.pre_refused.push_back((seq, refused));
+                }
+                (request, None)
+            }
+            Incoming::Refused(refused) => return self.on_refused(conn, refused),
+        };
+        if let ClientRequest::Hello { client, name, .. } = &request {
+            tracing::debug!(%conn, %client, name, "a client says hello");
+            self.greet(conn);
+        }
+        let large = large_client_request(&request);
+        self.hand_over(now, conn, large, Input::Client { conn, request });
+        if let Some(mark) = mark {
+            self.on_mark(now, conn, mark);
+        }
+    }
+
+    fn on_worker(&mut self, now: Now, conn: ConnId, incoming: Incoming<WorkerRequest>) {
+        let (request, mark) = match incoming {
+            Incoming::Request(request) | Incoming::Partly { request, .. } => (request, None),
+            Incoming::Heartbeat(request, mark) => (request, Some(mark)),
+            Incoming::Refused(refused) => return self.on_refused(conn, refused),
+        };
+        if let WorkerRequest::Hello(hello) = &request {
+            let (slots, kinds, holds) = (hello.slots, hello.kinds.len(), hello.holding.len());
+            let (worker, name, host) = (hello.worker, &hello.name, &hello.host);
+            tracing::info!(%conn, %worker, name, host, slots, kinds, holds, "a worker says hello");
+            self.greet(conn);
+        }
+        let large = large_worker_request(&request);
+        self.hand_over(now, conn, large, Input::Worker { conn, request });
+        if let Some(mark) = mark {
+            self.on_mark(now, conn, mark);
+        }
+    }
+
+    fn greet(&mut self, conn: ConnId) {
+        if let Some(peer) = self.conns.get_mut(conn) {
+            peer.greeted = true;
+        }
+    }
+
+    /// Hands an input to the scheduler, at once unless its answer may be large and has to wait.
+    fn hand_over(&mut self, now: Now, conn: ConnId, large: Option<u64>, input: Input) {
+        let (Some(req), Some(peer)) = (large, self.conns.get_mut(conn)) else {
+            return self.scheduler.handle(now, input);
+        };
+        match peer.asks.admit(req, input, peer.outbox.room()) {
+            Admission::Now(input) => self.scheduler.handle(now, input),
+            Admission::Later => self.counters.requests_postponed += 1,
+            Admission::Full => {
+                let text = "too many requests wait on this connection; read the answers first".to_owned();
+                self.refuse(conn, Some(req), ErrorCode::Busy, text);
+            }
+        }
+    }
+
+    /// The peer shows what it has read: there may be room for the next large answer.
+    fn on_mark(&mut self, now: Now, conn: ConnId, mark: u64) {
+        let Some(peer) = self.conns.get_mut(conn) else { return };
+        peer.outbox.echo(mark);
+        if let Some(input) = peer.asks.next(peer.outbox.room()) {
+            self.scheduler.handle(now, input);
+        }
+    }
+
+    fn on_undecodable(&mut self, conn: ConnId, side: Side, frame: &[u8], error: &DecodeError) {
+        self.counters.messages_undecodable += 1;
+        self.on_refused(conn, convert::undecodable(side, frame, error));
+    }
+
+    fn on_refused(&mut self, conn: ConnId, refused: convert::Refused) {
+        tracing::debug!(%conn, code = %refused.code, text = refused.text, "refused");
+        self.refuse(conn, refused.req, refused.code, refused.text);
+        if refused.is_final {
+            self.close(conn, DownReason::Kicked);
+            // It may have had a session until now.
+            self.scheduler.handle(self.clock.now(), Input::ConnectionDown { conn });
+        }
+    }
+}
+
+fn malformed(parts: usize, bytes: usize, reason: MalformedReason) -> (ErrorCode, String) {
+    match reason {
+        MalformedReason::Parts => {
+            (ErrorCode::BadMessage, format!("a message of {parts} parts; there must be exactly one"))
+        }
+        MalformedReason::TooLarge => {
+            (ErrorCode::TooLarge, format!("a message of {bytes} bytes is over the limit"))
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What surrounds the scheduler: messages become inputs, effects become messages.
+//!
+//! - [`conns`]: what is known of each connection.
+//! - `intake`: from events to inputs. `delivery`: from effects to messages.
+
+mod conns;
+mod delivery;
+mod intake;
+
+use std::time::Duration;
+
+use ganger_common::{ConnId, ErrorCode};
+use ganger_scheduler::effect::{ClientReply, Refused, WorkerCommand};
+use ganger_scheduler::{Config, Input, Lsn, Now, Record, Scheduler, Time};
+use ganger_transport::{DownReason, Publisher, Server};
+
+use crate::clock::Clock;
+use crate::convert;
+use crate::counters::Counters;
+use crate::error::BrokerError;
+use crate::journal::Journal;
+use crate::kinds::Kinds;
+use crate::server::Sockets;
+
+use conns::Conns;
+pub(crate) use conns::Side;
+
+/// How long the transports may take at the end to deliver what was said.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// How often the counters are logged, for whoever looks at debug lines.
+const LOG_COUNTERS_EVERY: Duration = Duration::from_secs(10);
+
+/// The scheduler with everything around it.
+pub(crate) struct Shell<S, P, J> {
+    clock: Clock,
+    scheduler: Scheduler,
+    pub(crate) sockets: Sockets<S, P>,
+    journal: J,
+    /// Records of this turn.
+    batch: Vec<(Lsn, Record)>,
+    conns: Conns,
+    kinds: Kinds,
+    counters: Counters,
+    counters_logged: Time,
+    /// Messages on their way out; kept to use its memory again.
+    frames: Vec<Vec<u8>>,
+    drained: bool,
+}
+
+impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
+    pub(crate) fn new(config: Config, sockets: Sockets<S, P>, journal: J) -> Self {
+        let clock = Clock::start();
+        Self {
+            scheduler: Scheduler::new(config, clock.now()),
+            clock,
+            sockets,
+            journal,
+            batch: Vec::new(),
+            conns: Conns::default(),
+            kinds: Kinds::default(),
+            counters: Counters::default(),
+            counters_logged: Time::default(),
+            frames: Vec::new(),
+            drained: false,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// When the scheduler wants to be called, whatever comes in.
+    pub(crate) fn wake_at(&self) -> Option<tokio::time::Instant> {
+        self.scheduler.poll_timeout().map(|(due, _)| self.clock.wake_at(due))
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.scheduler.poll_timeout().is_some_and(|(due, _)| due <= self.clock.now().time)
+    }
+
+    pub(crate) fn handle_timeout(&mut self) {
+        let now = self.clock.now();
+        self.scheduler.handle_timeout(now);
+        if now.time.since(self.counters_logged) >= LOG_COUNTERS_EVERY {
+            self.counters_logged = now.time;
+            tracing::debug!(shell = ?self.counters, scheduler = ?self.scheduler.counters(), "counters");
+        }
+    }
+
+    /// Begins the end.
+    pub(crate) fn drain(&mut self, deadline: Duration) {
+        tracing::info!(?deadline, "draining: nothing new is taken, what runs may finish");
+        self.scheduler.handle(self.clock.now(), Input::Drain { deadline });
+    }
+
+    /// Whether the drain is over.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// Lets what was said leave, and ends.
+    pub(crate) async fn end(self) -> Result<(), BrokerError> {
+        let status = self.scheduler.status();
+        let left = status.queued + status.delayed + status.assigned + status.running;
+        tracing::info!(
+            drained = self.drained,
+            tasks_left = left,
+            shell = ?self.counters,
+            scheduler = ?self.scheduler.counters(),
+            "stopped"
+        );
+        let Sockets { clients, workers, knowledge } = self.sockets;
+        tokio::join!(clients.shutdown(LINGER), workers.shutdown(LINGER), knowledge.shutdown(LINGER));
+        self.journal.close()?;
+        Ok(())
+    }
+
+    fn socket(&self, side: Side) -> &S {
+        match side {
+            Side::Client => &self.sockets.clients,
+            Side::Worker => &self.sockets.workers,
+        }
+    }
+
+    /// Refuses something that the scheduler never sees.
+    fn refuse(&mut self, conn: ConnId, req: Option<u64>, code: ErrorCode, text: String) {
+        self.counters.count_error(code);
+        let refused = Refused { req, code, text, retry_after: retry_after(code) };
+        match self.conns.get_mut(conn).map(|conn| conn.side) {
+            Some(Side::Client) => self.tell_client(conn, ClientReply::Error(refused)),
+            Some(Side::Worker) => self.tell_worker(conn, WorkerCommand::Error(refused)),
+            None => {}
+        }
+    }
+
+    /// Ends a connection after what was said on it, which the transport delivers first.
+    fn close(&mut self, conn: ConnId, reason: DownReason) {
+        if let Some(side) = self.forget(conn) {
+            self.socket(side).kick(conn, reason);
+        }
+    }
+
+    fn forget(&mut self, conn: ConnId) -> Option<Side> {
+        let side = self.conns.remove(conn)?.side;
+        self.counters.connections_closed += 1;
+        Some(side)
+    }
+
+    /// Ends a connection that breaks the rules, with a goodbye that says which.
+    fn cut(&mut self, conn: ConnId, code: ErrorCode, text: &str, reason: DownReason) {
+        let Some(side) = self.forget(conn) else { return };
+        tracing::warn!(%conn, ?side, %code, text, "connection cut");
+        let frame = convert::goodbye(side, code, text);
+        // Best effort: the queue of this connection may be what is wrong with it.
+        let _ = self.socket(side).try_send(conn, frame.into());
+        self.socket(side).kick(conn, reason);
+        self.scheduler.handle(self.clock.now(), Input::ConnectionDown { conn });
+    }
+}
+
+/// When a refusal by the shell is worth another try.
+fn retry_after(code: ErrorCode) -> Option<Duration> {
+    (code == ErrorCode::Busy).then_some(Duration::from_secs(1))
+}
