@@ -89,8 +89,8 @@ impl Scheduler {
     /// Gives a task its options, and says when it is due.
     fn install_options(&mut self, key: TaskKey, at: Wall, new: &NewTask, origin: Origin) -> Time {
         let Some(options) = &new.options else { return self.now.time };
-        let due = self.time_of(at.plus(Duration::from_millis(options.delay_ms)));
-        let expires = options.ttl_ms.map(|ttl| self.time_of(at.plus(Duration::from_millis(ttl))));
+        let due = self.time_after(at, Duration::from_millis(options.delay_ms));
+        let expires = options.ttl_ms.map(|ttl| self.time_after(at, Duration::from_millis(ttl)));
         let task = &mut self.arena[key];
         if options.detached {
             task.owner = None;
@@ -112,12 +112,12 @@ impl Scheduler {
         task.attempt = task.attempt.max(ended.attempt);
         task.extra_mut().book(ended);
         match ended.retry_at {
-            Some(at) => self.delay(key, self.time_of(at), DelayReason::Backoff),
+            Some(at) => self.delay(key, self.time_after(ended.at, at.since(ended.at)), DelayReason::Backoff),
             None => self.queues.push(&mut self.arena, key, true),
         }
     }
 
-    fn apply_settlement(&mut self, at: Wall, settlement: &Settlement) {
+    pub(crate) fn apply_settlement(&mut self, at: Wall, settlement: &Settlement) {
         let Some(key) = self.arena.find(settlement.task) else { return };
         if self.arena[key].is_settled() {
             return;
@@ -143,7 +143,7 @@ impl Scheduler {
             self.retention.bury(&mut self.arena, key);
         } else {
             task.data = settlement.result.clone();
-            let time = self.time_of(at);
+            let time = self.time_after(at, Duration::ZERO);
             self.retention.keep(&mut self.arena, key, time);
             self.arm_retention();
         }
@@ -235,26 +235,35 @@ impl Scheduler {
         }
     }
 
-    /// When a moment by the wall clock is, on the clock that decisions are made on.
-    pub(crate) fn time_of(&self, wall: Wall) -> Time {
-        match wall >= self.now.wall {
-            true => self.now.time.plus(wall.since(self.now.wall)),
-            false => Time(self.now.time.0.saturating_sub(self.now.wall.since(wall).as_micros() as u64)),
-        }
+    /// When a span ends that began at a moment by the wall clock, on the clock that decisions are made on.
+    /// What is written down has begun: if the wall clock was set back since, the span begins now.
+    fn time_after(&self, from: Wall, span: Duration) -> Time {
+        let gone = self.now.wall.since(from);
+        let left = span.saturating_sub(gone);
+        let over = gone.saturating_sub(span).as_micros().min(u128::from(u64::MAX)) as u64;
+        Time(self.now.time.plus(left).0.saturating_sub(over))
     }
 
-    /// After recovery: nothing that was ready is given out before its last worker had its chance.
+    /// After recovery: nothing that could be running is given out, or expires, before its last worker had
+    /// its chance. What is not due yet cannot be running.
     pub(crate) fn hold_recovered(&mut self) {
         let Some(until) = self.slots.reattach else { return };
-        let ready: Vec<TaskKey> = self
-            .arena
-            .iter()
-            .filter(|(_, task)| matches!(task.state, State::Ready | State::Gated { .. }))
-            .map(|(key, _)| key)
-            .collect();
-        for key in ready {
-            self.queues.remove(&mut self.arena, key);
+        let now = self.now.time;
+        let could_run = |task: &Task| match task.state {
+            State::Ready | State::Gated { .. } => true,
+            State::Delayed { due, .. } => due <= now,
+            _ => false,
+        };
+        let held: Vec<TaskKey> =
+            self.arena.iter().filter(|(_, task)| could_run(task)).map(|(key, _)| key).collect();
+        for key in held {
+            self.detach(key);
             self.delay(key, until, DelayReason::Reattach);
+            if let Some(extra) = &mut self.arena[key].extra
+                && let Some(expires) = extra.expires
+            {
+                self.timers.set(&mut extra.expires, Timer::TaskExpires(key), Some(expires.max(until)));
+            }
         }
     }
 

@@ -42,7 +42,7 @@ impl Scheduler {
                 self.refuse(conn, None, ErrorCode::BadMessage, "hello was said on this connection already");
             }
             ClientRequest::Heartbeat => {
-                let revision = self.knowledge.revision();
+                let revision = self.out.revision();
                 self.out.push(Effect::ToClient { conn, reply: ClientReply::Heartbeat { revision } });
             }
             ClientRequest::Submit { seq, again, tasks } => self.on_submit(conn, key, seq, again, tasks),
@@ -74,7 +74,7 @@ impl Scheduler {
             ClientRequest::Publish { req, topic, body } => {
                 self.beats += 1;
                 self.counters.broadcasts += 1;
-                let (number, revision) = (self.beats, self.knowledge.revision());
+                let (number, revision) = (self.beats, self.out.revision());
                 self.out.push(Effect::Publish(Publication::Broadcast { number, revision, topic, body }));
                 self.reply(conn, ClientReply::Done { req });
             }
@@ -119,7 +119,7 @@ impl Scheduler {
             client.last_seen = self.now.time;
         }
         self.sessions.insert(conn, Peer::Client(key));
-        let revision = self.knowledge.revision();
+        let revision = self.out.revision();
         self.reply(conn, ClientReply::Welcome(Welcome { revision }));
         self.watch_client_silence(key);
         self.arm_tick();

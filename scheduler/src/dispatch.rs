@@ -31,7 +31,10 @@ impl Scheduler {
         self.refresh_touched();
         let over = matches!(self.draining, Some(Draining::Overdue | Draining::Over));
         let rests = self.draining.is_some() && self.config.durability == Durability::Journal;
-        if over || rests {
+        // A lease names this life. Until the journal has its number, the next life could have the same, and
+        // grant the same lease to somebody else.
+        let unborn = self.out.safe() < self.begun;
+        if over || rests || unborn {
             return;
         }
         let mut served: Vec<WorkerKey> = Vec::new();
@@ -197,12 +200,12 @@ impl Scheduler {
         if idle.is_empty() {
             return;
         }
-        let mut donors: Vec<(usize, WorkerKey)> = self
+        let mut donors: Vec<(u32, WorkerKey)> = self
             .fleet
             .iter()
             .filter(|(_, worker)| worker.recall.is_none() && worker.conn.is_some())
             .filter(|(_, worker)| self.holds_back(worker))
-            .map(|(key, worker)| (worker.assigned.len(), key))
+            .map(|(key, worker)| (worker.surplus(), key))
             .collect();
         donors.sort_unstable_by(|a, b| b.cmp(a));
         for (waiting, donor) in donors {
@@ -210,10 +213,10 @@ impl Scheduler {
             let mut wanted = 0;
             for (taker, slots) in &mut idle {
                 if *taker != donor && *slots > 0 && self.serves(*taker, kind) {
-                    let part = (*slots).min(waiting as u32 - wanted);
+                    let part = (*slots).min(waiting - wanted);
                     *slots -= part;
                     wanted += part;
-                    if wanted as usize == waiting {
+                    if wanted == waiting {
                         break;
                     }
                 }
@@ -229,7 +232,7 @@ impl Scheduler {
     fn holds_back(&self, worker: &crate::worker::Worker) -> bool {
         let Some(oldest) = worker.assigned.head() else { return false };
         let State::Assigned { at, .. } = self.arena[oldest].state else { return false };
-        worker.idle_slots() == 0 && self.now.time.since(at) >= REBALANCE_AFTER
+        worker.surplus() > 0 && self.now.time.since(at) >= REBALANCE_AFTER
     }
 
     fn last_assigned_kind(&self, worker: WorkerKey) -> Option<KindKey> {
@@ -237,9 +240,9 @@ impl Scheduler {
         Some(self.arena[last].kind)
     }
 
-    fn serves(&self, worker: WorkerKey, kind: KindKey) -> bool {
+    pub(crate) fn serves(&self, worker: WorkerKey, kind: KindKey) -> bool {
         let Some(worker) = self.fleet.get(worker) else { return false };
-        self.queues.class(worker.class).kinds.binary_search(&kind).is_ok()
+        self.queues.class_serves(worker.class, kind)
     }
 
     fn recall(&mut self, from: WorkerKey, count: u32) {
@@ -282,8 +285,8 @@ impl Scheduler {
         }
         self.revoke(key, None);
         let outcome = ganger_common::Outcome::Expired;
-        let attempt = ganger_common::Attempt(0);
-        let item = crate::apply::settlement(self.arena[key].id, outcome, attempt, Cause::Expired);
-        self.settle(vec![item]);
+        let task = &self.arena[key];
+        let item = crate::apply::settlement(task.id, outcome, task.attempt, Cause::Expired);
+        self.settle(item);
     }
 }

@@ -66,6 +66,7 @@ impl Scheduler {
         let change = Change { revision, topic, key, value };
         let previous = self.knowledge.apply(&change, self.config.knowledge_history_max);
         self.out.append(Record::Knowledge(change.clone()));
+        self.out.note_revision(revision);
         self.counters.knowledge_changes += 1;
         self.out.promise(Effect::Publish(Publication::Delta { change, previous }));
         KnowledgeAnswer::Written { revision }

@@ -15,6 +15,7 @@
 //!   poll_timeout()       sleep until then, or until there is input ─────────┘
 //!   handle_timeout(now)  when that moment has come; calling it early does nothing
 //! ```
+//! No task is given out before the journal has the record with which this life began.
 //! `now` must not go back. When both are due, take the input in before the time-out: a peer must not be
 //! judged silent while its message waits at the door.
 
@@ -36,9 +37,11 @@ mod knowledge;
 mod knowledge_requests;
 mod listing;
 mod orphans;
+mod outcomes;
 mod output;
 mod queue;
 mod random;
+mod reattach;
 mod report;
 mod retention;
 mod scheduler;

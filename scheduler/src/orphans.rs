@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use ganger_common::{AttemptEnd, Epoch, TaskId};
 
 use crate::input::{Ended, Held};
+use crate::queue::ClassKey;
 use crate::worker::WorkerKey;
 
 /// Most of them, and most bytes of results; what comes beyond is treated as stale.
@@ -20,7 +21,8 @@ const ORPHAN_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
     leases: BTreeMap<TaskId, (WorkerKey, Held)>,
-    ends: BTreeMap<TaskId, Ended>,
+    /// With the class of the worker that brought it: it counts only if that worker served the kind.
+    ends: BTreeMap<TaskId, (ClassKey, Ended)>,
     bytes: usize,
 }
 
@@ -29,34 +31,41 @@ impl Orphans {
         self.leases.is_empty() && self.ends.is_empty()
     }
 
+    /// Keeps a lease of the broker's last life. Returns whether it did: of two workers that claim one task
+    /// the first one has it.
     pub(crate) fn keep_lease(&mut self, worker: WorkerKey, held: Held) -> bool {
-        if self.leases.len() >= ORPHANS_MAX {
+        let other = self.leases.get(&held.lease.task).is_some_and(|(holder, _)| *holder != worker);
+        if other || self.leases.len() >= ORPHANS_MAX {
             return false;
         }
         self.leases.insert(held.lease.task, (worker, held));
         true
     }
 
-    /// Keeps a result of the broker's last life. Returns whether it did.
-    pub(crate) fn keep_end(&mut self, worker: WorkerKey, ended: Ended, epoch: Epoch, open: bool) -> bool {
-        if self.leases.get(&ended.task).is_some_and(|(holder, _)| *holder == worker) {
-            self.leases.remove(&ended.task);
+    /// The lease of a worker has ended, however it did.
+    pub(crate) fn drop_lease(&mut self, worker: WorkerKey, task: TaskId) {
+        if self.leases.get(&task).is_some_and(|(holder, _)| *holder == worker) {
+            self.leases.remove(&task);
         }
+    }
+
+    /// Keeps a result of the broker's last life. Returns whether it did.
+    pub(crate) fn keep_end(&mut self, class: ClassKey, ended: Ended, epoch: Epoch) -> bool {
         let fits = self.ends.len() < ORPHANS_MAX && self.bytes + ended.result.len() <= ORPHAN_BYTES_MAX;
-        if !open || !fits || ended.epoch == epoch || ended.end != AttemptEnd::Succeeded {
+        if !fits || ended.epoch == epoch || ended.end != AttemptEnd::Succeeded {
             return false;
         }
         self.bytes += ended.result.len();
-        if let Some(old) = self.ends.insert(ended.task, ended) {
+        if let Some((_, old)) = self.ends.insert(ended.task, (class, ended)) {
             self.bytes -= old.result.len();
         }
         true
     }
 
-    pub(crate) fn claim_end(&mut self, task: TaskId) -> Option<Ended> {
-        let ended = self.ends.remove(&task)?;
+    pub(crate) fn claim_end(&mut self, task: TaskId) -> Option<(ClassKey, Ended)> {
+        let (class, ended) = self.ends.remove(&task)?;
         self.bytes -= ended.result.len();
-        Some(ended)
+        Some((class, ended))
     }
 
     pub(crate) fn claim_lease(&mut self, task: TaskId) -> Option<(WorkerKey, Held)> {

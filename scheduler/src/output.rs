@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use ganger_common::Revision;
+
 use crate::effect::Effect;
 use crate::record::{Lsn, Record};
 
@@ -13,6 +15,9 @@ use crate::record::{Lsn, Record};
 pub(crate) struct Output {
     ready: VecDeque<Effect>,
     held: VecDeque<(Lsn, Effect)>,
+    /// Knowledge revisions that the journal may not have yet, and the newest one that it has.
+    revisions: VecDeque<(Lsn, Revision)>,
+    revision: Revision,
     appended: Lsn,
     journaled: Lsn,
 }
@@ -41,6 +46,12 @@ impl Output {
     /// The journal has everything up to here. A number that was never appended is not believed.
     pub(crate) fn journaled(&mut self, upto: Lsn) {
         self.journaled = self.journaled.max(upto.min(self.appended));
+        while let Some((lsn, revision)) = self.revisions.front().copied()
+            && lsn <= self.journaled
+        {
+            self.revisions.pop_front();
+            self.revision = revision;
+        }
         while self.held.front().is_some_and(|(lsn, _)| *lsn <= self.journaled) {
             self.ready.extend(self.held.pop_front().map(|(_, effect)| effect));
         }
@@ -65,8 +76,19 @@ impl Output {
         self.ready.is_empty() && self.held.is_empty()
     }
 
+    /// The change of this revision was appended just now.
+    pub(crate) fn note_revision(&mut self, revision: Revision) {
+        self.revisions.push_back((self.appended, revision));
+    }
+
+    /// The newest knowledge revision that may be named to anybody.
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// Continues the numbering of a journal that was read back.
-    pub(crate) fn resume(&mut self, last: Lsn) {
+    pub(crate) fn resume(&mut self, last: Lsn, revision: Revision) {
         (self.appended, self.journaled) = (last, last);
+        self.revision = revision;
     }
 }

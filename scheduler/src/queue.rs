@@ -110,6 +110,10 @@ impl Queues {
         &self.classes[key.0 as usize]
     }
 
+    pub(crate) fn class_serves(&self, class: ClassKey, kind: KindKey) -> bool {
+        self.class(class).kinds.binary_search(&kind).is_ok()
+    }
+
     pub(crate) fn classes(&self) -> impl Iterator<Item = (ClassKey, &Class)> {
         self.classes.iter().enumerate().map(|(index, class)| (ClassKey(index as u32), class))
     }

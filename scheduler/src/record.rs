@@ -83,7 +83,7 @@ pub struct Settlement {
     pub task: TaskId,
     /// The outcome.
     pub outcome: Outcome,
-    /// The try that settled it; 0 when none did.
+    /// The last try, which settled it unless the outcome says otherwise; 0 when there was none.
     pub attempt: Attempt,
     /// The worker that settled it.
     pub worker: Option<WorkerId>,

@@ -7,8 +7,7 @@ use ganger_common::message::Lease;
 use ganger_common::{Attempt, AttemptEnd, ConnId, ErrorCode, Outcome};
 
 use crate::arena::TaskKey;
-use crate::client::{ClientKey, Waiting};
-use crate::effect::{ClientReply, Effect, WorkerCommand};
+use crate::effect::{Effect, WorkerCommand};
 use crate::input::{EndDetail, Ended};
 use crate::record::{AttemptEnded, Cause, Record, Settlement};
 use crate::scheduler::Scheduler;
@@ -30,22 +29,23 @@ pub(crate) struct Report {
 }
 
 impl Scheduler {
-    pub(crate) fn on_report(&mut self, conn: ConnId, worker: WorkerKey, report: Report) {
+    pub(crate) fn on_report(&mut self, conn: ConnId, worker: WorkerKey, mut report: Report) {
         let starts: Vec<Lease> =
             report.started.iter().filter(|lease| self.on_started(worker, lease)).copied().collect();
         if !starts.is_empty() {
             self.out.push(Effect::ToWorker { conn, command: WorkerCommand::Start { leases: starts } });
         }
         self.learn(worker, &report);
+        self.order_returns(&mut report.ended);
         let mut stale = Vec::new();
-        let mut settlements = Vec::with_capacity(report.ended.len());
+        let mut settled = Vec::with_capacity(report.ended.len());
         for ended in report.ended {
             let lease = Lease { task: ended.task, epoch: ended.epoch, attempt: ended.attempt };
-            if !self.on_ended(worker, ended, &mut settlements) {
+            if !self.on_ended(worker, ended, &mut settled) {
                 stale.push(lease);
             }
         }
-        self.settle(settlements);
+        self.book_settled(settled);
         self.fleet.touch(worker);
         if let Some(worker) = self.fleet.get_mut(worker)
             && report.recall.is_some()
@@ -57,6 +57,20 @@ impl Scheduler {
             self.counters.reports_stale += stale.len() as u64;
             let command = WorkerCommand::Ack { upto: report.seq, stale };
             self.out.promise(Effect::ToWorker { conn, command });
+        }
+    }
+
+    /// Puts what goes back to the front of its queue last, the youngest first: pushed to the front one by
+    /// one, they stand there in the order of their submission.
+    fn order_returns(&self, ended: &mut [Ended]) {
+        let returns = |ended: &Ended| {
+            !matches!(ended.end, AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::TimedOut)
+        };
+        if ended.iter().any(returns) {
+            ended.sort_by_cached_key(|ended| match returns(ended) {
+                false => None,
+                true => Some(std::cmp::Reverse(self.arena.find(ended.task).map(|key| self.arena[key].seq))),
+            });
         }
     }
 
@@ -103,41 +117,63 @@ impl Scheduler {
     }
 
     /// Takes in the end of one attempt. Returns whether it counted for anything.
-    fn on_ended(&mut self, worker: WorkerKey, ended: Ended, settlements: &mut Vec<Settlement>) -> bool {
+    fn on_ended(&mut self, worker: WorkerKey, ended: Ended, settled: &mut Vec<Settlement>) -> bool {
         let lease = (ended.task, ended.epoch, ended.attempt);
         let was_revoked = self.fleet.get_mut(worker).is_some_and(|worker| worker.revoked.remove(&lease));
         let Some(key) = self.arena.find(ended.task) else {
-            return self.orphans.keep_end(worker, ended, self.config.epoch, self.slots.reattach.is_some());
+            self.orphans.drop_lease(worker, ended.task);
+            let Some(class) = self.fleet.get(worker).map(|worker| worker.class) else { return false };
+            let open = self.slots.reattach.is_some();
+            return open && self.orphans.keep_end(class, ended, self.config.epoch);
         };
         if !was_revoked && self.arena[key].is_leased_to(worker, ended.epoch, ended.attempt) {
-            self.end_attempt(key, ended, settlements);
+            self.end_attempt(key, ended, settled);
             return true;
         }
         // The lease has moved on. Only a success still means something, and only while nobody else has
         // settled the task: the work is done, so why do it twice.
-        let is_late_success = ended.end == AttemptEnd::Succeeded && !self.arena[key].is_settled();
+        let is_late_success = ended.end == AttemptEnd::Succeeded
+            && !self.arena[key].is_settled()
+            && self.may_have_had(key, worker, &ended);
         if is_late_success {
             self.counters.late_successes += 1;
             self.revoke(key, Some(ErrorCode::Stale));
             let worker = self.fleet.get(worker).map(|worker| worker.id);
-            settlements.push(success(&ended, worker));
+            self.settle_into(settled, success(&ended, worker));
         }
         // The end of a revoked lease is expected; it frees the slot.
         is_late_success || was_revoked
     }
 
+    /// Whether a worker could have had an attempt that is not the current lease: only then is what it
+    /// brings more than a claim. Attempts of this life that lost their lease stand in the history. Those of
+    /// an earlier life may be known to nobody, since leases are not durable; they count if the worker
+    /// serves the kind.
+    fn may_have_had(&self, key: TaskKey, worker: WorkerKey, ended: &Ended) -> bool {
+        let task = &self.arena[key];
+        let Some(id) = self.fleet.get(worker).map(|worker| worker.id) else { return false };
+        if ended.epoch != self.config.epoch {
+            return ended.attempt > Attempt(0) && self.serves(worker, task.kind);
+        }
+        let mut history = task.extra.iter().flat_map(|extra| &extra.history);
+        history.any(|past| past.attempt == ended.attempt && past.worker == id)
+    }
+
     /// The current attempt of a task ended.
-    fn end_attempt(&mut self, key: TaskKey, ended: Ended, settlements: &mut Vec<Settlement>) {
+    fn end_attempt(&mut self, key: TaskKey, ended: Ended, settled: &mut Vec<Settlement>) {
         match ended.end {
             AttemptEnd::Succeeded => {
                 self.counters.attempts_succeeded += 1;
                 let worker = self.arena[key].holder().and_then(|worker| self.fleet.get(worker));
-                settlements.push(success(&ended, worker.map(|worker| worker.id)));
+                let settlement = success(&ended, worker.map(|worker| worker.id));
+                self.settle_into(settled, settlement);
             }
             AttemptEnd::Returned => self.give_back(key),
             AttemptEnd::Failed | AttemptEnd::TimedOut => {
                 let detail = ended.detail.map(|detail| *detail).unwrap_or_default();
-                settlements.extend(self.fail(key, ended.end, ended.run_us, detail));
+                if let Some(settlement) = self.fail(key, ended.end, ended.run_us, detail) {
+                    self.settle_into(settled, settlement);
+                }
             }
             // A worker never reports a crash, and one that stops a task for no reason of ours has been
             // interrupted.
@@ -239,7 +275,7 @@ impl Scheduler {
         let most = extra.and_then(|extra| extra.options.crash_limit).unwrap_or(self.config.crash_limit);
         if crashes >= most {
             let settlement = self.burial(Outcome::Dead, Cause::Crashes, note);
-            self.settle(vec![settlement]);
+            self.settle(settlement);
         } else {
             self.commit(Record::AttemptEnded(note));
         }
@@ -268,77 +304,7 @@ impl Scheduler {
         let detail = EndDetail { error: Some(error), ..EndDetail::default() };
         self.revoke(key, Some(ErrorCode::Stale));
         if let Some(settlement) = self.fail(key, AttemptEnd::TimedOut, ran, detail) {
-            self.settle(vec![settlement]);
-        }
-    }
-
-    /// Writes outcomes down, makes them so, and tells those who want to know.
-    pub(crate) fn settle(&mut self, settlements: Vec<Settlement>) {
-        if settlements.is_empty() {
-            return;
-        }
-        let ids: Vec<_> = settlements.iter().map(|settlement| settlement.task).collect();
-        self.commit(Record::Settled { at: self.now.wall, tasks: settlements });
-        for id in ids {
-            if let Some(key) = self.arena.find(id) {
-                self.announce(key);
-            }
-        }
-    }
-
-    /// Lets the outcome of a settled task wait for everybody who wants it.
-    fn announce(&mut self, key: TaskKey) {
-        let lsn = self.out.appended();
-        let task = &mut self.arena[key];
-        let Some(outcome) = task.outcome() else { return };
-        let waiting = Waiting { lsn, task: task.id, outcome };
-        let owner = task.owner.take();
-        let others: Vec<ClientKey> = match &mut task.extra {
-            Some(extra) => {
-                extra.followers.clear();
-                std::mem::take(&mut extra.watchers)
-            }
-            None => Vec::new(),
-        };
-        for client in owner.into_iter().chain(others) {
-            self.clients.tell(client, waiting);
-        }
-    }
-
-    pub(crate) fn on_progress(&mut self, worker: WorkerKey, lease: Lease, fraction: Option<f32>, text: &str) {
-        self.follow(worker, lease, |task, attempt| ClientReply::Progress {
-            task,
-            attempt,
-            fraction,
-            text: text.to_owned(),
-        });
-    }
-
-    pub(crate) fn on_partial(&mut self, worker: WorkerKey, lease: Lease, index: u64, data: &Bytes) {
-        self.follow(worker, lease, |task, attempt| ClientReply::Partial {
-            task,
-            attempt,
-            index,
-            data: data.clone(),
-        });
-    }
-
-    fn follow(
-        &mut self,
-        worker: WorkerKey,
-        lease: Lease,
-        reply: impl Fn(ganger_common::TaskId, Attempt) -> ClientReply,
-    ) {
-        let Some(key) = self.arena.find(lease.task) else { return };
-        let task = &self.arena[key];
-        if !task.is_leased_to(worker, lease.epoch, lease.attempt) {
-            return;
-        }
-        let Some(extra) = &task.extra else { return };
-        for follower in &extra.followers {
-            if let Some(conn) = self.clients.get(*follower).and_then(|client| client.conn) {
-                self.out.push(Effect::ToClient { conn, reply: reply(task.id, task.attempt) });
-            }
+            self.settle(settlement);
         }
     }
 }

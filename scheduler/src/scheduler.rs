@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ganger_common::message::Lease;
-use ganger_common::{ConnId, ErrorCode};
+use ganger_common::{ConnId, Epoch, ErrorCode};
 
 use crate::arena::Arena;
 use crate::client::{ClientKey, Clients};
@@ -53,6 +53,8 @@ pub struct Scheduler {
     pub(crate) cancels: BTreeMap<(WorkerKey, Option<ErrorCode>), Vec<Lease>>,
     /// Clients whose next outcome waits for the journal.
     pub(crate) awaiting_journal: Vec<ClientKey>,
+    /// The record with which this life began.
+    pub(crate) begun: Lsn,
     pub(crate) draining: Option<Draining>,
     pub(crate) beats: u64,
     pub(crate) slots: Deadlines,
@@ -110,11 +112,17 @@ impl Scheduler {
     ) -> Self {
         let mut scheduler = Self::bare(config, now);
         let mut last = Lsn(0);
+        let mut newest = Epoch(0);
         for (lsn, record) in records {
+            if let Record::Started { epoch } = record {
+                newest = newest.max(*epoch);
+            }
             scheduler.apply(record);
             last = lsn;
         }
-        scheduler.out.resume(last);
+        // Leases of this life must differ from those of every life before, whatever the caller says.
+        scheduler.config.epoch = scheduler.config.epoch.max(newest.next());
+        scheduler.out.resume(last, scheduler.knowledge.revision());
         scheduler.begin();
         scheduler.hold_recovered();
         scheduler
@@ -142,6 +150,7 @@ impl Scheduler {
             next_seq: 0,
             cancels: BTreeMap::new(),
             awaiting_journal: Vec::new(),
+            begun: Lsn(0),
             draining: None,
             beats: 0,
             slots: Deadlines::default(),
@@ -153,6 +162,7 @@ impl Scheduler {
 
     fn begin(&mut self) {
         self.commit(Record::Started { epoch: self.config.epoch });
+        self.begun = self.out.appended();
         let ends = self.now.time.plus(ganger_common::limits::REATTACH_WINDOW);
         self.timers.set(&mut self.slots.reattach, Timer::ReattachEnds, Some(ends));
         let beat = self.now.time.plus(self.config.heartbeat);
@@ -272,7 +282,7 @@ impl Scheduler {
     fn on_beat(&mut self) {
         self.slots.beat = None;
         self.beats += 1;
-        let (number, revision) = (self.beats, self.knowledge.revision());
+        let (number, revision) = (self.beats, self.out.revision());
         self.out.push(Effect::Publish(Publication::Beat { number, revision }));
         let next = self.now.time.plus(self.config.heartbeat);
         self.timers.set(&mut self.slots.beat, Timer::Beat, Some(next));

@@ -1,19 +1,21 @@
 //! Tasks come in, are asked about, cancelled and retried; their outcomes go out.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_common::limits::{BATCH_BYTES_TARGET, BATCH_ITEMS_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_WARN};
+use ganger_common::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_WARN};
 use ganger_common::{ConnId, ErrorCode, Outcome, TaskId};
 
 use crate::apply::{Origin, settlement};
 use crate::arena::TaskKey;
 use crate::client::{ClientKey, Waiting};
 use crate::client_session::refusal;
-use crate::effect::{ClientReply, Effect, OutcomeItem, Refusal};
+use crate::effect::{ClientReply, Refusal};
 use crate::input::NewTask;
 use crate::record::{Cause, Record};
 use crate::scheduler::Scheduler;
-use crate::task::{State, Task};
+use crate::task::Task;
 
 /// When a client whose task found no room should try again. Long enough for a queue to move, short enough
 /// that an empty one does not stay empty.
@@ -24,6 +26,7 @@ const BUSY_RETRY: Duration = Duration::from_millis(200);
 struct Sorted {
     fresh: Vec<NewTask>,
     fresh_bytes: usize,
+    fresh_kinds: BTreeSet<Arc<str>>,
     known: Vec<TaskKey>,
     refused: Vec<Refusal>,
 }
@@ -63,6 +66,9 @@ impl Scheduler {
                 Ok(()) => {
                     self.counters.payloads_large += u64::from(task.payload.len() > PAYLOAD_BYTES_WARN);
                     sorted.fresh_bytes += task.payload.len();
+                    if self.queues.find(&task.kind).is_none() {
+                        sorted.fresh_kinds.insert(task.kind.clone());
+                    }
                     sorted.fresh.push(task);
                 }
                 Err((code, text)) => {
@@ -99,8 +105,9 @@ impl Scheduler {
         if self.payload_bytes + sorted.fresh_bytes + bytes > config.queue_bytes_max {
             return Err((ErrorCode::Busy, format!("the queue is full at {} bytes", config.queue_bytes_max)));
         }
-        if self.queues.kinds_len() + sorted.fresh.len() >= config.kinds_max
+        if self.queues.kinds_len() + sorted.fresh_kinds.len() >= config.kinds_max
             && self.queues.find(&task.kind).is_none()
+            && !sorted.fresh_kinds.contains(&task.kind)
         {
             return Err((ErrorCode::TooMany, format!("there are {} kinds already", config.kinds_max)));
         }
@@ -121,13 +128,15 @@ impl Scheduler {
             false => Vec::new(),
         };
         self.out.append(Record::Accepted { at: self.now.wall, tasks: fresh });
-        let mut settlements = Vec::new();
+        let mut settled = Vec::new();
         for id in reunited {
-            if let Some(key) = self.arena.find(id) {
-                settlements.extend(self.reunite(key));
+            if let Some(key) = self.arena.find(id)
+                && let Some(settlement) = self.reunite(key)
+            {
+                self.settle_into(&mut settled, settlement);
             }
         }
-        self.settle(settlements);
+        self.book_settled(settled);
     }
 
     pub(crate) fn on_watch(
@@ -149,7 +158,7 @@ impl Scheduler {
     }
 
     /// Puts a client among those who want the outcome of a task.
-    fn watch(&mut self, client: ClientKey, key: TaskKey, events: bool) {
+    pub(crate) fn watch(&mut self, client: ClientKey, key: TaskKey, events: bool) {
         let task = &mut self.arena[key];
         if let Some(outcome) = task.outcome() {
             let waiting = Waiting { lsn: self.out.appended(), task: task.id, outcome };
@@ -183,7 +192,8 @@ impl Scheduler {
                 None => {
                     self.revoke(key, None);
                     let attempt = self.arena[key].attempt;
-                    cancelled.push(settlement(*id, Outcome::Cancelled, attempt, Cause::Cancelled));
+                    let settlement = settlement(*id, Outcome::Cancelled, attempt, Cause::Cancelled);
+                    self.settle_into(&mut cancelled, settlement);
                 }
                 Some(Outcome::Cancelled) => {}
                 Some(outcome) => {
@@ -192,7 +202,7 @@ impl Scheduler {
                 }
             }
         }
-        self.settle(cancelled);
+        self.book_settled(cancelled);
         self.reply(conn, ClientReply::Verdicts { req, refused });
     }
 
@@ -217,66 +227,6 @@ impl Scheduler {
             self.commit(Record::Retried { at: self.now.wall, tasks: retried });
         }
         self.reply(conn, ClientReply::Verdicts { req, refused });
-    }
-
-    /// Sends what the windows of the clients have room for.
-    pub(crate) fn flush_streams(&mut self) {
-        for key in self.clients.take_dirty() {
-            while self.send_outcomes(key) {}
-        }
-    }
-
-    /// Sends one message of outcomes. Returns whether there may be another.
-    fn send_outcomes(&mut self, key: ClientKey) -> bool {
-        let (window, window_bytes) = (self.config.client_window, self.config.client_window_bytes);
-        let safe = self.out.safe();
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        let Some(conn) = client.conn else { return false };
-        let room = client.stream.room(window, window_bytes).min(BATCH_ITEMS_MAX);
-        let room_bytes = client.stream.room_bytes(window_bytes).min(BATCH_BYTES_TARGET);
-        let mut items = Vec::with_capacity(room.min(client.stream.waiting.len()));
-        let mut bytes = 0;
-        while items.len() < room && bytes < room_bytes {
-            let Some(next) = client.stream.waiting.front() else { break };
-            if next.lsn > safe {
-                self.awaiting_journal.push(key);
-                break;
-            }
-            let task = self.arena.find(next.task).map(|key| &self.arena[key]);
-            // A task that was put back from the dead set meanwhile has no outcome to tell.
-            if task.is_none_or(Task::is_settled) {
-                let item = outcome_item(next, task);
-                bytes += item.result.len();
-                items.push(item);
-            }
-            client.stream.waiting.pop_front();
-        }
-        if items.is_empty() {
-            return false;
-        }
-        client.stream.book_sent(items.len(), bytes);
-        let reply = ClientReply::Outcomes { upto: client.stream.sent, items };
-        self.out.push(Effect::ToClient { conn, reply });
-        true
-    }
-}
-
-fn outcome_item(waiting: &Waiting, task: Option<&Task>) -> OutcomeItem {
-    let error = task
-        .and_then(|task| task.extra.as_ref())
-        .filter(|_| waiting.outcome != Outcome::Succeeded)
-        .and_then(|extra| extra.history.last()?.error.clone());
-    let result = match task {
-        Some(Task { state: State::Settled { outcome: Outcome::Succeeded, .. }, data, .. }) => data.clone(),
-        _ => Default::default(),
-    };
-    OutcomeItem {
-        task: waiting.task,
-        outcome: waiting.outcome,
-        attempt: task.map_or(ganger_common::Attempt(0), |task| task.attempt),
-        result,
-        error,
-        result_dropped: task.is_none() && waiting.outcome == Outcome::Succeeded,
     }
 }
 

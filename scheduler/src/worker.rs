@@ -81,6 +81,11 @@ impl Worker {
         self.slots.saturating_sub(self.outstanding())
     }
 
+    /// Tasks that must wait there because every slot has one already.
+    pub(crate) fn surplus(&self) -> u32 {
+        self.outstanding().saturating_sub(self.slots).min(self.assigned.len() as u32)
+    }
+
     /// How many more it may have now.
     pub(crate) fn room(&self, config: &Config) -> u32 {
         if self.conn.is_none() || self.draining {

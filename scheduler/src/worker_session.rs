@@ -7,12 +7,11 @@ use ganger_common::{ConnId, ErrorCode};
 
 use crate::arena::{List, TaskKey};
 use crate::effect::{Effect, Refused, Welcome, WorkerCommand};
-use crate::input::{Held, WorkerHello, WorkerRequest};
+use crate::input::{WorkerHello, WorkerRequest};
 use crate::report::Report;
 use crate::scheduler::{Peer, Scheduler};
-use crate::task::State;
 use crate::timers::Timer;
-use crate::worker::{Credit, LeaseKey, Worker, WorkerKey, lease_key, lease_of};
+use crate::worker::{Credit, Worker, WorkerKey};
 
 /// How a worker went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +99,7 @@ impl Scheduler {
             None => self.add_worker(conn, hello),
         };
         self.sessions.insert(conn, Peer::Worker(key));
-        let revision = self.knowledge.revision();
+        let revision = self.out.revision();
         // Not held back for the journal: tasks may follow at once, and must not come first.
         self.out.push(Effect::ToWorker { conn, command: WorkerCommand::Welcome(Welcome { revision }) });
         self.reconcile(conn, key, &hello.holding);
@@ -163,101 +162,6 @@ impl Scheduler {
         key
     }
 
-    /// Compares, lease by lease, what the worker holds with what the scheduler thinks that it holds.
-    fn reconcile(&mut self, conn: ConnId, key: WorkerKey, holding: &[Held]) {
-        let held: BTreeSet<LeaseKey> = holding.iter().map(|held| lease_key(&held.lease)).collect();
-        let mut starts = Vec::new();
-        if let Some(worker) = self.fleet.get_mut(key) {
-            worker.revoked.retain(|lease| held.contains(lease));
-        }
-        for item in holding {
-            if self.keep_or_adopt(key, item) {
-                let task = self.arena.find(item.lease.task).map(|task| &self.arena[task]);
-                if item.started && task.is_some_and(crate::task::Task::needs_confirm) {
-                    starts.push(item.lease);
-                }
-                continue;
-            }
-            let lease = lease_key(&item.lease);
-            if let Some(worker) = self.fleet.get_mut(key) {
-                worker.revoked.insert(lease);
-            }
-            let orphaned = self.slots.reattach.is_some()
-                && item.lease.epoch != self.config.epoch
-                && self.arena.find(item.lease.task).is_none()
-                && self.orphans.keep_lease(key, *item);
-            if !orphaned {
-                let cancels = self.cancels.entry((key, Some(ErrorCode::Stale))).or_default();
-                cancels.push(lease_of(lease));
-            }
-        }
-        if !starts.is_empty() {
-            self.out.push(Effect::ToWorker { conn, command: WorkerCommand::Start { leases: starts } });
-        }
-        self.suspect_unaccounted(key, &held);
-    }
-
-    /// Whether a lease that a worker holds is, or becomes, the current one.
-    fn keep_or_adopt(&mut self, key: WorkerKey, held: &Held) -> bool {
-        let lease = held.lease;
-        let Some(task) = self.arena.find(lease.task) else { return false };
-        let entry = &self.arena[task];
-        if entry.is_leased_to(key, lease.epoch, lease.attempt) {
-            if held.started {
-                self.start(task);
-            }
-            return true;
-        }
-        let is_free = entry.holder().is_none() && !entry.is_settled();
-        // An attempt that has been booked is over, whoever still runs it.
-        let is_new = lease.attempt > entry.attempt;
-        if is_free && is_new {
-            self.adopt(task, key, held);
-        }
-        is_free && is_new
-    }
-
-    /// Makes a lease of the broker's last life the current one.
-    pub(crate) fn adopt(&mut self, task: TaskKey, key: WorkerKey, held: &Held) {
-        self.counters.leases_adopted += 1;
-        self.detach(task);
-        let Some(worker) = self.fleet.get_mut(key) else { return };
-        let entry = &mut self.arena[task];
-        entry.attempt = held.lease.attempt;
-        entry.state = State::Assigned { worker: key, epoch: held.lease.epoch, at: self.now.time };
-        worker.held_bytes += entry.data.len();
-        self.queues.kind_mut(entry.kind).leased += 1;
-        self.arena.push_back(&mut worker.assigned, task);
-        self.fleet.assigned += 1;
-        if held.started {
-            self.start(task);
-        }
-    }
-
-    /// What the worker does not name was either lost with the old connection, or has ended and will be
-    /// reported again: wait until it has had its say.
-    fn suspect_unaccounted(&mut self, key: WorkerKey, held: &BTreeSet<LeaseKey>) {
-        let Some(worker) = self.fleet.get(key) else { return };
-        let leases = self.arena.walk(&worker.assigned).chain(self.arena.walk(&worker.running));
-        let missing: BTreeSet<LeaseKey> = leases
-            .filter_map(|task| self.current_lease(task))
-            .filter(|lease| !held.contains(lease))
-            .collect();
-        if let Some(worker) = self.fleet.get_mut(key) {
-            worker.unaccounted = (!missing.is_empty()).then_some((missing, 0));
-        }
-    }
-
-    fn current_lease(&self, key: TaskKey) -> Option<LeaseKey> {
-        let task = &self.arena[key];
-        match task.state {
-            State::Assigned { epoch, .. } | State::Running { epoch, .. } => {
-                Some((task.id, epoch, task.attempt))
-            }
-            _ => None,
-        }
-    }
-
     fn on_worker_heartbeat(&mut self, conn: ConnId, key: WorkerKey, revision: ganger_common::Revision) {
         let Some(worker) = self.fleet.get_mut(key) else { return };
         worker.revision = revision;
@@ -271,14 +175,17 @@ impl Scheduler {
                 worker.unaccounted = None;
             }
         }
-        for (task, epoch, attempt) in lost.into_iter().rev() {
-            if let Some(task) = self.arena.find(task)
-                && self.arena[task].is_leased_to(key, epoch, attempt)
-            {
-                self.give_back(task);
-            }
-        }
-        let revision = self.knowledge.revision();
+        let mut lost: Vec<TaskKey> = lost
+            .into_iter()
+            .filter_map(|(task, epoch, attempt)| {
+                let task = self.arena.find(task)?;
+                self.arena[task].is_leased_to(key, epoch, attempt).then_some(task)
+            })
+            .collect();
+        // The youngest first, so that pushing each to the front of its queue restores their order.
+        lost.sort_unstable_by_key(|task| std::cmp::Reverse(self.arena[*task].seq));
+        lost.into_iter().for_each(|task| self.give_back(task));
+        let revision = self.out.revision();
         self.out.push(Effect::ToWorker { conn, command: WorkerCommand::Heartbeat { revision } });
     }
 
@@ -364,34 +271,5 @@ impl Scheduler {
         for (_, client) in self.clients.iter_mut() {
             client.last_seen = client.last_seen.plus(stall).min(self.now.time);
         }
-    }
-
-    /// The workers of the broker's last life had their chance.
-    pub(crate) fn end_reattach(&mut self) {
-        for (worker, held) in self.orphans.take_leases() {
-            self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
-        }
-    }
-
-    /// A task was handed in again after the broker forgot it: what a worker has brought of it counts.
-    /// Returns a result, if there is one.
-    pub(crate) fn reunite(&mut self, key: TaskKey) -> Option<crate::record::Settlement> {
-        if self.orphans.is_empty() {
-            return None;
-        }
-        let task = self.arena[key].id;
-        if let Some(ended) = self.orphans.claim_end(task) {
-            let cause = crate::record::Cause::Result;
-            let outcome = ganger_common::Outcome::Succeeded;
-            let settlement = crate::apply::settlement(task, outcome, ended.attempt, cause);
-            return Some(crate::record::Settlement { result: ended.result, ..settlement });
-        }
-        if let Some((worker, held)) = self.orphans.claim_lease(task)
-            && let Some(entry) = self.fleet.get_mut(worker)
-        {
-            entry.revoked.remove(&lease_key(&held.lease));
-            self.adopt(key, worker, &held);
-        }
-        None
     }
 }

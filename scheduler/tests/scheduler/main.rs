@@ -2,4 +2,19 @@
 
 mod support;
 
+mod cancelling;
+mod credit;
+mod dispatching;
+mod draining;
+mod explaining;
+mod fencing;
+mod knowing;
+mod promising;
+mod random;
+mod restarting;
+mod retaining;
+mod retrying;
+mod sessions;
+mod streams;
 mod submitting;
+mod timing;

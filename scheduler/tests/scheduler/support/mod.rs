@@ -7,7 +7,7 @@ mod workers;
 
 use std::time::Duration;
 
-use ganger_common::ConnId;
+use ganger_common::{ConnId, Revision};
 use ganger_scheduler::effect::{ClientReply, Effect, Publication, WorkerCommand};
 use ganger_scheduler::input::{ClientRequest, Input, WorkerRequest};
 use ganger_scheduler::{Config, Lsn, Now, Record, Scheduler, Time, Wall};
@@ -103,6 +103,17 @@ impl Desk {
         self.drain();
     }
 
+    /// Another broker beside this one, with what the journal has.
+    pub(crate) fn recovered(&self) -> Self {
+        let config = self.scheduler.config().clone();
+        let safe = &self.journal[..self.safe];
+        let records = safe.iter().map(|(lsn, record)| (*lsn, record));
+        let mut desk = Self::around(Scheduler::recover(config, self.now, records), self.now);
+        (desk.journal, desk.safe) = (safe.to_vec(), self.safe);
+        desk.drain();
+        desk
+    }
+
     /// The broker's process ends, and another one begins with nothing.
     pub(crate) fn restart_empty(&mut self) {
         self.assert_quiet();
@@ -172,6 +183,13 @@ impl Desk {
     /// From now on records are safe only when the test says so.
     pub(crate) fn hold_journal(&mut self) {
         self.journals_at_once = false;
+    }
+
+    /// The journal gets on by some records.
+    pub(crate) fn journal_some(&mut self, count: usize) {
+        self.safe = (self.safe + count).min(self.journal.len());
+        let upto = Lsn(self.safe.checked_sub(1).map_or(0, |last| self.journal[last].0.0));
+        self.feed(Input::Journaled { upto });
     }
 
     /// Everything that was appended is safe.

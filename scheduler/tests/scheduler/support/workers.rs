@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ganger_common::message::Lease;
 use ganger_common::{ConnId, Revision, SessionToken, WorkerId};
 use ganger_scheduler::effect::{Dispatch, Effect, WorkerCommand};
-use ganger_scheduler::input::{Ended, Held, Input, WorkerHello, WorkerRequest};
+use ganger_scheduler::input::{ClientRequest, Ended, Held, Input, WorkerHello, WorkerRequest};
 
 use super::{Beating, Desk, number};
 
@@ -184,5 +184,10 @@ impl Desk {
             Effect::Close { conn } => Some(*conn),
             _ => None,
         })
+    }
+
+    /// A worker says that it takes nothing more.
+    pub(crate) fn drain_worker(&mut self, worker: &Worker) {
+        self.worker_says(worker.conn, WorkerRequest::Drain { deadline: None });
     }
 }

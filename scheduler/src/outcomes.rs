@@ -1,0 +1,166 @@
+//! Outcomes are written down, wait for those who want them, and go out as fast as they are read. What
+//! running tasks tell meanwhile goes to those who follow them.
+
+use bytes::Bytes;
+use ganger_common::limits::{BATCH_BYTES_TARGET, BATCH_ITEMS_MAX};
+use ganger_common::message::Lease;
+use ganger_common::{Attempt, Outcome, TaskId};
+
+use crate::arena::TaskKey;
+use crate::client::{ClientKey, Waiting};
+use crate::effect::{ClientReply, Effect, OutcomeItem};
+use crate::record::{Record, Settlement};
+use crate::scheduler::Scheduler;
+use crate::task::{State, Task};
+use crate::worker::WorkerKey;
+
+impl Scheduler {
+    /// Gives one task its outcome.
+    pub(crate) fn settle(&mut self, settlement: Settlement) {
+        let mut settled = Vec::with_capacity(1);
+        self.settle_into(&mut settled, settlement);
+        self.book_settled(settled);
+    }
+
+    /// Gives a task its outcome at once, so that whatever else the same message says of it finds it
+    /// settled; [`book_settled`](Self::book_settled) writes all of them down together.
+    pub(crate) fn settle_into(&mut self, settled: &mut Vec<Settlement>, settlement: Settlement) {
+        self.apply_settlement(self.now.wall, &settlement);
+        settled.push(settlement);
+    }
+
+    /// Writes outcomes down, and tells those who want to know.
+    pub(crate) fn book_settled(&mut self, settled: Vec<Settlement>) {
+        if settled.is_empty() {
+            return;
+        }
+        let ids: Vec<_> = settled.iter().map(|settlement| settlement.task).collect();
+        self.out.append(Record::Settled { at: self.now.wall, tasks: settled });
+        for id in ids {
+            if let Some(key) = self.arena.find(id) {
+                self.announce(key);
+            }
+        }
+    }
+
+    /// Lets the outcome of a settled task wait for everybody who wants it.
+    fn announce(&mut self, key: TaskKey) {
+        let lsn = self.out.appended();
+        let task = &mut self.arena[key];
+        let Some(outcome) = task.outcome() else { return };
+        let waiting = Waiting { lsn, task: task.id, outcome };
+        let owner = task.owner.take();
+        let others: Vec<ClientKey> = match &mut task.extra {
+            Some(extra) => {
+                extra.followers.clear();
+                std::mem::take(&mut extra.watchers)
+            }
+            None => Vec::new(),
+        };
+        for client in owner.into_iter().chain(others) {
+            self.clients.tell(client, waiting);
+        }
+    }
+
+    /// Sends what the windows of the clients have room for.
+    pub(crate) fn flush_streams(&mut self) {
+        for key in self.clients.take_dirty() {
+            while self.send_outcomes(key) {}
+        }
+    }
+
+    /// Sends one message of outcomes. Returns whether there may be another.
+    fn send_outcomes(&mut self, key: ClientKey) -> bool {
+        let (window, window_bytes) = (self.config.client_window, self.config.client_window_bytes);
+        let safe = self.out.safe();
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        let Some(conn) = client.conn else { return false };
+        let room = client.stream.room(window, window_bytes).min(BATCH_ITEMS_MAX);
+        let room_bytes = client.stream.room_bytes(window_bytes).min(BATCH_BYTES_TARGET);
+        let mut items = Vec::with_capacity(room.min(client.stream.waiting.len()));
+        let mut put_back = Vec::new();
+        let mut bytes = 0;
+        while items.len() < room && bytes < room_bytes {
+            let Some(next) = client.stream.waiting.front() else { break };
+            if next.lsn > safe {
+                self.awaiting_journal.push(key);
+                break;
+            }
+            let found = self.arena.find(next.task);
+            let task = found.map(|key| &self.arena[key]);
+            match found.filter(|_| task.and_then(Task::outcome) != Some(next.outcome)) {
+                Some(key) => put_back.push(key),
+                None => {
+                    let item = outcome_item(next, task);
+                    bytes += item.result.len();
+                    items.push(item);
+                }
+            }
+            client.stream.waiting.pop_front();
+        }
+        // Tasks that were put back from the dead set meanwhile: the client is told what becomes of them.
+        let again = !put_back.is_empty();
+        for task in put_back {
+            self.watch(key, task, false);
+        }
+        if items.is_empty() {
+            return again;
+        }
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        client.stream.book_sent(items.len(), bytes);
+        let reply = ClientReply::Outcomes { upto: client.stream.sent, items };
+        self.out.push(Effect::ToClient { conn, reply });
+        true
+    }
+
+    pub(crate) fn on_progress(&mut self, worker: WorkerKey, lease: Lease, fraction: Option<f32>, text: &str) {
+        self.follow(worker, lease, |task, attempt| ClientReply::Progress {
+            task,
+            attempt,
+            fraction,
+            text: text.to_owned(),
+        });
+    }
+
+    pub(crate) fn on_partial(&mut self, worker: WorkerKey, lease: Lease, index: u64, data: &Bytes) {
+        self.follow(worker, lease, |task, attempt| ClientReply::Partial {
+            task,
+            attempt,
+            index,
+            data: data.clone(),
+        });
+    }
+
+    fn follow(&mut self, worker: WorkerKey, lease: Lease, reply: impl Fn(TaskId, Attempt) -> ClientReply) {
+        let Some(key) = self.arena.find(lease.task) else { return };
+        let task = &self.arena[key];
+        if !task.is_leased_to(worker, lease.epoch, lease.attempt) {
+            return;
+        }
+        let Some(extra) = &task.extra else { return };
+        for follower in &extra.followers {
+            if let Some(conn) = self.clients.get(*follower).and_then(|client| client.conn) {
+                self.out.push(Effect::ToClient { conn, reply: reply(task.id, task.attempt) });
+            }
+        }
+    }
+}
+
+fn outcome_item(waiting: &Waiting, task: Option<&Task>) -> OutcomeItem {
+    let error = task
+        .and_then(|task| task.extra.as_ref())
+        .filter(|_| waiting.outcome != Outcome::Succeeded)
+        .and_then(|extra| extra.history.last()?.error.clone());
+    let result = match task {
+        Some(Task { state: State::Settled { outcome: Outcome::Succeeded, .. }, data, .. }) => data.clone(),
+        _ => Default::default(),
+    };
+    OutcomeItem {
+        task: waiting.task,
+        outcome: waiting.outcome,
+        attempt: task.map_or(Attempt(0), |task| task.attempt),
+        result,
+        error,
+        result_dropped: task.is_none() && waiting.outcome == Outcome::Succeeded,
+    }
+}

@@ -1,0 +1,151 @@
+//! Leases that outlived a connection, or the broker: what a worker brings is compared with what is known.
+
+use std::collections::BTreeSet;
+
+use ganger_common::{Attempt, ConnId, ErrorCode, Outcome};
+
+use crate::apply::settlement;
+use crate::arena::TaskKey;
+use crate::effect::{Effect, WorkerCommand};
+use crate::input::Held;
+use crate::record::{Cause, Settlement};
+use crate::scheduler::Scheduler;
+use crate::task::State;
+use crate::worker::{LeaseKey, WorkerKey, lease_key, lease_of};
+
+/// No attempt has a higher number than this when it comes back from the broker's last life. It leaves room
+/// to count on, whatever a worker claims.
+const ATTEMPT_MAX: Attempt = Attempt(u32::MAX / 2);
+
+impl Scheduler {
+    /// Compares, lease by lease, what the worker holds with what the scheduler thinks that it holds.
+    pub(crate) fn reconcile(&mut self, conn: ConnId, key: WorkerKey, holding: &[Held]) {
+        let held: BTreeSet<LeaseKey> = holding.iter().map(|held| lease_key(&held.lease)).collect();
+        let mut starts = Vec::new();
+        if let Some(worker) = self.fleet.get_mut(key) {
+            worker.revoked.retain(|lease| held.contains(lease));
+        }
+        for item in holding {
+            if self.keep_or_adopt(key, item) {
+                let task = self.arena.find(item.lease.task).map(|task| &self.arena[task]);
+                if item.started && task.is_some_and(crate::task::Task::needs_confirm) {
+                    starts.push(item.lease);
+                }
+                continue;
+            }
+            let lease = lease_key(&item.lease);
+            if let Some(worker) = self.fleet.get_mut(key) {
+                worker.revoked.insert(lease);
+            }
+            let orphaned = self.slots.reattach.is_some()
+                && item.lease.epoch != self.config.epoch
+                && self.arena.find(item.lease.task).is_none()
+                && self.orphans.keep_lease(key, *item);
+            if !orphaned {
+                let cancels = self.cancels.entry((key, Some(ErrorCode::Stale))).or_default();
+                cancels.push(lease_of(lease));
+            }
+        }
+        if !starts.is_empty() {
+            self.out.push(Effect::ToWorker { conn, command: WorkerCommand::Start { leases: starts } });
+        }
+        self.suspect_unaccounted(key, &held);
+    }
+
+    /// Whether a lease that a worker holds is, or becomes, the current one.
+    fn keep_or_adopt(&mut self, key: WorkerKey, held: &Held) -> bool {
+        let lease = held.lease;
+        let Some(task) = self.arena.find(lease.task) else { return false };
+        let entry = &self.arena[task];
+        if entry.is_leased_to(key, lease.epoch, lease.attempt) {
+            if held.started {
+                self.start(task);
+            }
+            return true;
+        }
+        let is_free = entry.holder().is_none() && !entry.is_settled();
+        // An attempt that has been booked is over, whoever still runs it.
+        let is_new = lease.attempt > entry.attempt;
+        is_free && is_new && self.adopt(task, key, held)
+    }
+
+    /// Makes a lease of the broker's last life the current one. Returns whether it did: the leases of this
+    /// life are all known, and nobody gets a task of a kind that it does not serve.
+    pub(crate) fn adopt(&mut self, task: TaskKey, key: WorkerKey, held: &Held) -> bool {
+        let is_old = held.lease.epoch != self.config.epoch && held.lease.attempt <= ATTEMPT_MAX;
+        if !is_old || !self.serves(key, self.arena[task].kind) {
+            return false;
+        }
+        self.counters.leases_adopted += 1;
+        self.detach(task);
+        let Some(worker) = self.fleet.get_mut(key) else { return false };
+        let entry = &mut self.arena[task];
+        entry.attempt = held.lease.attempt;
+        entry.state = State::Assigned { worker: key, epoch: held.lease.epoch, at: self.now.time };
+        worker.held_bytes += entry.data.len();
+        self.queues.kind_mut(entry.kind).leased += 1;
+        self.arena.push_back(&mut worker.assigned, task);
+        self.fleet.assigned += 1;
+        self.fleet.touch(key);
+        if held.started {
+            self.start(task);
+        }
+        true
+    }
+
+    /// What the worker does not name was either lost with the old connection, or has ended and will be
+    /// reported again: wait until it has had its say.
+    fn suspect_unaccounted(&mut self, key: WorkerKey, held: &BTreeSet<LeaseKey>) {
+        let Some(worker) = self.fleet.get(key) else { return };
+        let leases = self.arena.walk(&worker.assigned).chain(self.arena.walk(&worker.running));
+        let missing: BTreeSet<LeaseKey> = leases
+            .filter_map(|task| self.current_lease(task))
+            .filter(|lease| !held.contains(lease))
+            .collect();
+        if let Some(worker) = self.fleet.get_mut(key) {
+            worker.unaccounted = (!missing.is_empty()).then_some((missing, 0));
+        }
+    }
+
+    fn current_lease(&self, key: TaskKey) -> Option<LeaseKey> {
+        let task = &self.arena[key];
+        match task.state {
+            State::Assigned { epoch, .. } | State::Running { epoch, .. } => {
+                Some((task.id, epoch, task.attempt))
+            }
+            _ => None,
+        }
+    }
+
+    /// The workers of the broker's last life had their chance.
+    pub(crate) fn end_reattach(&mut self) {
+        for (worker, held) in self.orphans.take_leases() {
+            self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
+        }
+    }
+
+    /// A task was handed in again after the broker forgot it: what a worker has brought of it counts.
+    /// Returns a result, if there is one.
+    pub(crate) fn reunite(&mut self, key: TaskKey) -> Option<Settlement> {
+        if self.orphans.is_empty() {
+            return None;
+        }
+        let (task, kind) = (self.arena[key].id, self.arena[key].kind);
+        if let Some((class, ended)) = self.orphans.claim_end(task)
+            && self.queues.class_serves(class, kind)
+        {
+            let settlement = settlement(task, Outcome::Succeeded, ended.attempt, Cause::Result);
+            return Some(Settlement { result: ended.result, ..settlement });
+        }
+        if let Some((worker, held)) = self.orphans.claim_lease(task) {
+            if self.adopt(key, worker, &held)
+                && let Some(entry) = self.fleet.get_mut(worker)
+            {
+                entry.revoked.remove(&lease_key(&held.lease));
+            } else {
+                self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
+            }
+        }
+        None
+    }
+}

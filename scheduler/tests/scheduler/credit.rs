@@ -1,0 +1,162 @@
+//! Credit adapts, and is recallable.
+
+use std::time::Duration;
+
+use ganger_common::AttemptEnd;
+use ganger_scheduler::effect::WorkerCommand;
+use ganger_scheduler::input::Ended;
+
+use crate::support::*;
+
+impl Desk {
+    /// Lets a worker run 500 tiny tasks, dry again and again, so that it may hold some hundred.
+    pub(crate) fn grow_credit(&mut self, client: Client, worker: &Worker) {
+        self.submit(client, tasks(100_000..100_500));
+        loop {
+            let given = self.given(worker);
+            if given.is_empty() {
+                break;
+            }
+            self.end(worker, tiny_ends(&given));
+            self.outcomes(client);
+        }
+    }
+}
+
+fn tiny_ends(given: &[(u32, u32)]) -> Vec<Ended> {
+    given.iter().map(|(n, attempt)| Ended { run_us: 20, ..success(*n, *attempt) }).collect()
+}
+
+#[test]
+fn the_credit_of_tiny_tasks_grows_until_the_hold_time_is_covered() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks(1..=20_000));
+    let mut sizes = Vec::new();
+    let mut given = desk.given(&worker);
+    while sizes.len() < 15 {
+        sizes.push(given.len());
+        desk.end(&worker, tiny_ends(&given));
+        given = desk.given(&worker);
+        desk.outcomes(client);
+    }
+    assert_eq!(&sizes[..5], [1, 2, 3, 5, 9], "the reserve doubles while the worker runs dry");
+    assert_eq!(sizes.last(), Some(&501), "10 ms of work at 20 us each, and the slot");
+    desk.take();
+}
+
+#[test]
+fn the_credit_of_tiny_tasks_stops_at_its_cap() {
+    let mut desk = Desk::with(|config| config.credit_max = 7);
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks(1..=1_000));
+    for _ in 0..10 {
+        let given = desk.given(&worker);
+        assert!(given.len() <= 8);
+        desk.end(&worker, tiny_ends(&given));
+    }
+    assert_eq!(desk.given(&worker).len(), 8);
+    desk.take();
+}
+
+#[test]
+fn a_worker_of_long_tasks_holds_one_a_slot() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 2));
+    desk.submit(client, tasks(1..=20));
+    assert_eq!(desk.given(&worker).len(), 2);
+    for n in 1..=10 {
+        desk.end(&worker, vec![success(n, 1)]);
+        assert_eq!(desk.given(&worker), [(n + 2, 1)]);
+    }
+    desk.outcomes(client);
+}
+
+#[test]
+fn the_reserve_shrinks_when_tasks_become_long() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.grow_credit(client, &worker);
+    desk.submit(client, tasks(1..=60));
+    let given = desk.given(&worker);
+    for (n, attempt) in &given[..given.len() - 1] {
+        desk.end(&worker, vec![success(*n, *attempt)]);
+    }
+    desk.outcomes(client);
+    desk.submit(client, tasks(61..=100));
+    assert_eq!(desk.given(&worker), [], "it holds one, and runs seconds at each");
+}
+
+/// Worker 1 holds tasks 1 to 5 and runs the first; worker 2 is idle.
+fn lopsided() -> (Desk, Client, Worker, Worker) {
+    let mut desk = Desk::new();
+    let (client, hoarder) = (desk.client(1), desk.worker(1, 1));
+    desk.grow_credit(client, &hoarder);
+    desk.submit(client, tasks(1..=5));
+    assert_eq!(desk.given(&hoarder).len(), 5);
+    desk.start(&hoarder, &[lease(1, 1)]);
+    let idle = desk.worker(2, 2);
+    (desk, client, hoarder, idle)
+}
+
+#[test]
+fn what_waits_at_one_worker_is_recalled_for_another_that_is_idle() {
+    let (mut desk, _, hoarder, idle) = lopsided();
+    desk.pass_ms(20);
+    assert_eq!(desk.commands(&hoarder), [WorkerCommand::Recall { recall: 1, count: 2 }]);
+    let back = vec![ended(5, 1, AttemptEnd::Returned), ended(4, 1, AttemptEnd::Returned)];
+    assert_eq!(desk.report_recall(&hoarder, vec![], back, 2, Some(1)), []);
+    assert_eq!(desk.given(&idle), [(4, 2), (5, 2)]);
+    assert_eq!(desk.given(&hoarder), [], "the one who gave it back does not get it again");
+    desk.pass(secs(1));
+    assert_eq!(desk.commands(&hoarder), [], "nobody is idle any more");
+}
+
+#[test]
+fn a_recall_is_not_repeated_before_it_is_answered() {
+    let (mut desk, _, hoarder, _) = lopsided();
+    desk.pass_ms(200);
+    assert_eq!(desk.commands(&hoarder).len(), 1);
+    assert_eq!(desk.report_recall(&hoarder, vec![], vec![], 4, Some(1)), []);
+    desk.pass_ms(50);
+    assert_eq!(desk.commands(&hoarder).len(), 1, "the answer brought nothing: ask again");
+}
+
+#[test]
+fn a_task_that_fills_a_slot_is_not_recalled() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    let _idle = desk.worker(2, 1);
+    desk.pass(secs(1));
+    assert_eq!(desk.commands(&worker), [], "its start may just not have been told yet");
+}
+
+#[test]
+fn an_idle_worker_of_another_kind_recalls_nothing() {
+    let mut desk = Desk::new();
+    let (client, hoarder) = (desk.client(1), desk.worker(1, 1));
+    desk.grow_credit(client, &hoarder);
+    desk.submit(client, tasks(1..=5));
+    assert_eq!(desk.given(&hoarder).len(), 5);
+    let _other = desk.worker_of(2, &["other"], 4);
+    desk.pass(secs(1));
+    assert_eq!(desk.commands(&hoarder), []);
+}
+
+#[test]
+fn looking_for_somebody_to_recall_from_does_not_become_a_busy_loop() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    let _idle = desk.worker(2, 1);
+    let mut wakes = 0;
+    let end = desk.now.time.plus(Duration::from_secs(1));
+    while let Some((at, _)) = desk.scheduler.poll_timeout().filter(|(at, _)| *at <= end) {
+        desk.pass(at.since(desk.now.time));
+        wakes += 1;
+    }
+    assert!(wakes <= 60, "{wakes} wakes in a second");
+}

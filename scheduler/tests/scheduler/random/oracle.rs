@@ -1,0 +1,72 @@
+//! What the journal says, read by somebody who is not the scheduler.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ganger_common::{Outcome, TaskId};
+use ganger_scheduler::{Lsn, Record};
+
+/// Follows the safe part of the journal.
+#[derive(Default)]
+pub(super) struct Oracle {
+    read: usize,
+    pub(super) accepted: BTreeSet<TaskId>,
+    pub(super) detached: BTreeSet<TaskId>,
+    pub(super) settled: BTreeMap<TaskId, Outcome>,
+    /// Outcomes in the order of settling, by where they are kept.
+    kept: Vec<TaskId>,
+    dead: Vec<TaskId>,
+}
+
+impl Oracle {
+    /// Reads on to where the journal is safe.
+    pub(super) fn read(&mut self, journal: &[(Lsn, Record)], safe: usize) {
+        for (_, record) in &journal[self.read..safe] {
+            self.note(record);
+        }
+        self.read = safe;
+    }
+
+    fn note(&mut self, record: &Record) {
+        match record {
+            Record::Started { .. } | Record::Knowledge(_) => {}
+            Record::Accepted { tasks, .. } => {
+                for task in tasks {
+                    let is_new = self.accepted.insert(task.id);
+                    if is_new && task.options.as_ref().is_some_and(|options| options.detached) {
+                        self.detached.insert(task.id);
+                    }
+                }
+            }
+            Record::AttemptEnded(ended) => {
+                assert!(self.accepted.contains(&ended.task), "I2: {} was accepted", ended.task);
+                assert!(!self.settled.contains_key(&ended.task), "I7: {} was settled", ended.task);
+            }
+            Record::Settled { tasks, .. } => {
+                for item in tasks {
+                    assert!(self.accepted.contains(&item.task), "I2: {} was accepted", item.task);
+                    let before = self.settled.insert(item.task, item.outcome);
+                    assert_eq!(before, None, "I5: {} settles once", item.task);
+                    match item.outcome {
+                        Outcome::Failed | Outcome::Dead => self.dead.push(item.task),
+                        _ => self.kept.push(item.task),
+                    }
+                }
+            }
+            Record::Retried { tasks, .. } => {
+                for task in tasks {
+                    if self.settled.remove(task).is_some() {
+                        self.dead.retain(|dead| dead != task);
+                    }
+                }
+            }
+            Record::Forgotten { settled, dead } => {
+                let gone: Vec<TaskId> = self.kept.drain(..*settled as usize).collect();
+                for task in gone.into_iter().chain(self.dead.drain(..*dead as usize)) {
+                    self.accepted.remove(&task);
+                    self.detached.remove(&task);
+                    self.settled.remove(&task);
+                }
+            }
+        }
+    }
+}
