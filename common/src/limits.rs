@@ -16,6 +16,10 @@ pub const BATCH_BYTES_TARGET: usize = 4 << 20;
 pub const BATCH_ITEMS_MAX: usize = 4_096;
 /// Deepest nesting of a message. Ours need five; more is somebody else's data.
 pub const DEPTH_MAX: usize = 16;
+/// Longest text anywhere in a message, in bytes, also where it would be ignored. A text in a wrong place is
+/// quoted in the error about it, several times as long as it came: without a bound, one message of 64 MiB
+/// would cost more than a gigabyte.
+pub const ANY_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Longest name of a kind, in bytes.
 pub const KIND_BYTES_MAX: usize = 128;
@@ -72,4 +76,5 @@ const _: () = {
     assert!(BATCH_BYTES_TARGET + PAYLOAD_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(PUBLISH_INLINE_BYTES_MAX < BATCH_BYTES_TARGET);
     assert!(PAGE_ROWS_MAX <= BATCH_ITEMS_MAX);
+    assert!(TEXT_BYTES_MAX < ANY_TEXT_BYTES_MAX);
 };

@@ -226,6 +226,9 @@ pub enum ReasonCode {
     Expired,
     /// The broker has just been started and waits for workers to come back with what they run.
     Recovering,
+    /// A code that this build does not know; a newer peer sent it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One worker.

@@ -8,6 +8,7 @@
 
 mod array;
 mod bounded;
+mod texts;
 
 pub(crate) use array::array;
 pub use bounded::{Blob, List, Text};
@@ -29,7 +30,8 @@ pub enum DecodeError {
         /// What came.
         bytes: usize,
     },
-    /// The outer array with the message type is damaged or missing.
+    /// The outer array with the message type is damaged or missing, or a text somewhere in the message is
+    /// over the limit of any.
     #[error("not an array of a message type and a body: {0}")]
     Envelope(&'static str),
     /// The type is not one of this side's messages.
@@ -54,7 +56,8 @@ impl DecodeError {
         match self {
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::UnknownType(_) => ErrorCode::UnknownMessage,
-            Self::Envelope(_) | Self::Body { .. } | Self::Trailing => ErrorCode::BadMessage,
+            Self::Body { reason, .. } => bounded::code_of(reason),
+            Self::Envelope(_) | Self::Trailing => ErrorCode::BadMessage,
         }
     }
 }
@@ -89,6 +92,9 @@ pub type Encoder<'w> = rmp_serde::Serializer<
 pub fn decode<'a, M: Message<'a>>(frame: &'a [u8]) -> Result<M, DecodeError> {
     if frame.len() > MESSAGE_BYTES_MAX {
         return Err(DecodeError::TooLarge { bytes: frame.len() });
+    }
+    if texts::has_too_long(frame) {
+        return Err(DecodeError::Envelope("a text in it is longer than any may be"));
     }
     let (parts, kind, rest) = envelope(frame)?;
     let mut body = Body::from_read_ref(rest);
@@ -150,10 +156,12 @@ fn envelope(frame: &[u8]) -> Result<(u32, &str, &[u8]), DecodeError> {
     Ok((parts, kind, rest))
 }
 
-/// The reader does not tell how much is left, but it tells a clean end from anything else.
+/// The reader does not tell how much is left, but it tells a clean end from anything else. The value asked
+/// for is the one that is read with its marker alone: the end of bytes within a value must not pass for
+/// the end of the message.
 fn at_end(body: &mut Body<'_>) -> bool {
     use rmp_serde::decode::Error::InvalidMarkerRead;
-    match IgnoredAny::deserialize(body) {
+    match <()>::deserialize(body) {
         Err(InvalidMarkerRead(error)) => error.kind() == std::io::ErrorKind::UnexpectedEof,
         _ => false,
     }
