@@ -1,0 +1,220 @@
+//! The worker's copy of the knowledge map.
+//!
+//! Changes come over the knowledge socket, which may lose them; their revisions show what is missing, and
+//! the connection with the broker brings it:
+//! ```text
+//!   Detached ──welcome──► Following ──gap, or a newer revision heard of──► Asked(since)
+//!                            ▲                                                │   │
+//!                            └───────────── changes, in order ────────────────┘   │ history_gone,
+//!                            ▲                                                    │ another epoch
+//!                            └─ since(first page) ◄── page, page, page ◄── Snapshot ◄┘
+//! ```
+//! The revision never goes back while the broker's state is the same. When the broker has begun a new
+//! life, nobody can know whether its map is the continuation of the old one, so a snapshot is fetched.
+
+mod feed;
+mod knowledge;
+mod publication;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+pub use knowledge::Knowledge;
+pub use publication::Publication;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_common::{Epoch, Revision};
+
+use crate::random::Random;
+use crate::time::Time;
+use feed::Feed;
+use sync::Stage;
+
+/// Changes that came before the ones they follow, kept until these come. More are dropped and asked for.
+const EARLY_MAX: usize = 1_024;
+
+/// One change of the map, or one entry of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Its revision.
+    pub revision: Revision,
+    /// The topic.
+    pub topic: String,
+    /// The key.
+    pub key: String,
+    /// The new value; absent when the key was removed.
+    pub value: Option<Bytes>,
+}
+
+/// An answer of the broker, as far as a replica has to do with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A run of changes without gaps.
+    Changes {
+        /// The newest revision.
+        newest: Revision,
+        /// The changes.
+        changes: Vec<Change>,
+    },
+    /// A page of the map.
+    Entries {
+        /// The newest revision when the page was read.
+        newest: Revision,
+        /// The entries.
+        entries: Vec<Change>,
+        /// Whether there are more pages.
+        more: bool,
+    },
+    /// Something that a replica never asks for.
+    Other,
+}
+
+/// What a replica wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReplicaEffect {
+    /// Send this to the broker.
+    Ask(Bytes),
+    /// Subscribe to the knowledge socket, in place of any older subscription.
+    Subscribe {
+        /// Its port.
+        port: u16,
+    },
+    /// A broadcast came.
+    Broadcast {
+        /// Its topic.
+        topic: String,
+        /// Its bytes.
+        body: Bytes,
+    },
+}
+
+/// A replica: the machine beside the map.
+#[derive(Debug)]
+pub struct Replica {
+    knowledge: Knowledge,
+    epoch: Option<Epoch>,
+    applied: Revision,
+    /// The newest revision that was heard of.
+    newest: Revision,
+    early: BTreeMap<Revision, Change>,
+    stage: Stage,
+    last_req: u64,
+    feed: Feed,
+    random: Random,
+    effects: VecDeque<ReplicaEffect>,
+}
+
+impl Replica {
+    /// A replica that keeps its copy in `knowledge`.
+    pub fn new(knowledge: Knowledge, seed: u64) -> Self {
+        Self {
+            knowledge,
+            epoch: None,
+            applied: Revision(0),
+            newest: Revision(0),
+            early: BTreeMap::new(),
+            stage: Stage::Detached,
+            last_req: 0,
+            feed: Feed::default(),
+            random: Random(!seed),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// The revision up to which every change is in the map.
+    pub fn revision(&self) -> Revision {
+        self.applied
+    }
+
+    /// The broker has said welcome. `port`: of the knowledge socket, if it is known.
+    pub fn on_attached(
+        &mut self,
+        now: Time,
+        epoch: Epoch,
+        newest: Revision,
+        port: Option<u16>,
+        silence_max: Duration,
+    ) {
+        self.newest = newest;
+        self.feed.on_attached(now, port, silence_max);
+        if self.epoch == Some(epoch) {
+            self.newest = newest.max(self.applied);
+            self.stage = Stage::Following { check_at: None };
+            return self.catch_up(now);
+        }
+        let is_first = self.epoch.replace(epoch).is_none();
+        self.early.clear();
+        self.set_applied(Revision(0));
+        match is_first && newest == Revision(0) {
+            true => self.stage = Stage::Following { check_at: None },
+            false => self.begin_snapshot(now),
+        }
+    }
+
+    /// The connection is gone, and with it whatever was asked.
+    pub fn on_detached(&mut self) {
+        self.stage = Stage::Detached;
+        self.feed.on_detached();
+        self.effects.retain(|effect| matches!(effect, ReplicaEffect::Broadcast { .. }));
+    }
+
+    /// Takes in what was published.
+    pub fn on_publication(&mut self, now: Time, publication: Publication) {
+        self.feed.on_publication(now);
+        match publication {
+            Publication::Beat { epoch, revision } if self.epoch == Some(epoch) => {
+                self.on_newest(now, revision);
+            }
+            Publication::Broadcast { epoch: _, topic, body } => {
+                self.effects.push_back(ReplicaEffect::Broadcast { topic, body });
+            }
+            Publication::Missing { epoch, revision } if self.epoch == Some(epoch) => {
+                self.newest = self.newest.max(revision);
+                self.catch_up(now);
+            }
+            Publication::Change { epoch, change } if self.epoch == Some(epoch) => {
+                self.on_change(now, change);
+            }
+            // Of another life of the broker: the connection will tell about that one.
+            Publication::Beat { .. } | Publication::Missing { .. } | Publication::Change { .. } => {}
+        }
+    }
+
+    /// The subscription that was asked for stands.
+    pub fn on_subscribed(&mut self, now: Time) {
+        self.feed.on_subscribed(now);
+        // What was published before the subscription took effect was missed.
+        self.check_soon(now);
+    }
+
+    /// The subscription is gone, or did not come about.
+    pub fn on_unsubscribed(&mut self, now: Time) {
+        self.feed.on_unsubscribed(now, &mut self.random);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if let Some(port) = self.feed.handle_timeout(now, &mut self.random) {
+            self.effects.push_back(ReplicaEffect::Subscribe { port });
+        }
+        self.on_sync_timeout(now);
+    }
+
+    /// The next thing to do, if there is one.
+    pub fn poll_effect(&mut self) -> Option<ReplicaEffect> {
+        self.effects.pop_front()
+    }
+
+    /// When there is something to do, if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        [self.feed.timeout(), self.sync_timeout()].into_iter().flatten().min()
+    }
+
+    fn set_applied(&mut self, revision: Revision) {
+        self.applied = revision;
+        self.knowledge.set_revision(revision);
+    }
+}

@@ -1,0 +1,102 @@
+//! What a handler gets: the task, and everything around it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ganger_common::message::Lease;
+use ganger_common::{Attempt, Epoch, TaskId, WorkerId};
+
+use crate::replica::Knowledge;
+use crate::session::Ticket;
+use crate::shared::Seat;
+
+/// A task to run.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its id, chosen by whoever submitted it.
+    pub id: TaskId,
+    /// Its kind.
+    pub kind: Arc<str>,
+    /// Its payload, as it was submitted.
+    pub payload: Bytes,
+}
+
+/// Rises with every attempt at a task: something that takes writes from handlers can refuse those of an
+/// attempt that lost its lease, by remembering the highest token that it saw for the task.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FencingToken {
+    /// The number of the attempt. It is counted through, over restarts of the broker too.
+    pub attempt: Attempt,
+    /// The life of the broker that granted the lease.
+    pub epoch: Epoch,
+}
+
+/// Everything around a task: which try it is, whether it should stop, where to tell how far it is.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) ticket: Ticket,
+    pub(crate) lease: Lease,
+    pub(crate) events: bool,
+}
+
+impl Context {
+    /// The number of this try: 1, 2, 3 …
+    pub fn attempt(&self) -> Attempt {
+        self.lease.attempt
+    }
+
+    /// The task.
+    pub fn task_id(&self) -> TaskId {
+        self.lease.task
+    }
+
+    /// This incarnation of the worker.
+    pub fn worker_id(&self) -> WorkerId {
+        self.seat.shared().worker
+    }
+
+    /// See [`FencingToken`].
+    pub fn fencing_token(&self) -> FencingToken {
+        FencingToken { attempt: self.lease.attempt, epoch: self.lease.epoch }
+    }
+
+    /// Whether the handler should stop: the task was cancelled or given to another worker, its run limit
+    /// passed, or the worker leaves. Whatever it returns then is of no use any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.seat.shared().cell(self.ticket).is_cancelled(self.ticket)
+    }
+
+    /// Waits until [`is_cancelled`](Self::is_cancelled).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn cancelled(&self) {
+        self.seat.shared().cell(self.ticket).cancelled(self.ticket).await;
+    }
+
+    /// Whether the submitter wants progress and partial results.
+    pub fn wants_events(&self) -> bool {
+        self.events
+    }
+
+    /// Tells how far the task is, from 0 to 1. Cheap: only the newest word is sent, a few times a second,
+    /// and only if the submitter asked for it.
+    pub fn progress(&self, fraction: f32, text: impl Into<String>) {
+        if self.events {
+            self.seat.shared().progress(self.ticket, Some(fraction), text.into());
+        }
+    }
+
+    /// Hands out a part of the result while the task runs. Returns whether it was taken: not when the
+    /// submitter did not ask for parts, the broker is away, or too many wait to be sent. Parts are for
+    /// watching; what must arrive belongs into the result.
+    pub fn partial(&self, data: impl Into<Bytes>) -> bool {
+        self.events && self.seat.shared().partial(self.ticket, &data.into())
+    }
+
+    /// The worker's copy of the knowledge map.
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.seat.shared().knowledge
+    }
+}
