@@ -1,0 +1,201 @@
+//! The command line: what is understood, and what is refused in one line with code 2.
+
+use std::ffi::OsString;
+
+use ganger_common::TaskOptions;
+use ganger_common::view::StateFilter;
+use serde_json::json;
+
+use super::args::{Cli, Command, parse};
+use super::exit::Exit;
+use super::lines::Reading;
+
+const ID: &str = "01920000-0000-7000-8000-000000000001";
+
+fn read(line: &str) -> Result<Cli, Exit> {
+    parse(std::iter::once("ganger").chain(line.split_whitespace()).map(OsString::from))
+}
+
+fn understood(line: &str) -> Command {
+    read(line).unwrap_or_else(|exit| panic!("{line}: {exit:?}")).command
+}
+
+fn refused(line: &str) -> String {
+    match read(line) {
+        Err(exit @ Exit::Usage(_)) => {
+            assert_eq!(exit.code(), 2);
+            let Exit::Usage(text) = exit else { unreachable!() };
+            assert_eq!(text.lines().count(), 1, "{line}: {text}");
+            text
+        }
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn every_subcommand_is_understood() {
+    for line in [
+        "submit echo",
+        "submit echo {} --wait --json",
+        "submit echo text --raw --priority -5 --delay 5s --ttl 1h --run-limit 30s --max-attempts 2",
+        "submit echo --file /dev/null --backoff 100ms --crash-limit 1 --knowledge 7 --detach",
+        "submit echo --id 01920000-0000-7000-8000-000000000001",
+        "submit echo --count 10 --wait --quiet",
+        "submit --lines -",
+        "submit --lines tasks.jsonl echo",
+        "wait 01920000-0000-7000-8000-000000000001 --within 1m",
+        "result 01920000-0000-7000-8000-000000000001 --raw",
+        "cancel 01920000-0000-7000-8000-000000000001",
+        "retry 01920000-0000-7000-8000-000000000001",
+        "retry --dead --kind echo",
+        "tasks",
+        "tasks --state parked --kind echo --limit 5000",
+        "explain 01920000-0000-7000-8000-000000000001",
+        "workers",
+        "drain --all --deadline 1m",
+        "drain w1 w2",
+        "drain --itself",
+        "status --broker tcp://10.0.0.1:7710 --timeout 1s",
+        "knowledge put topic key 1 --if 0",
+        "knowledge get topic key --raw",
+        "knowledge delete topic key --if 3",
+        "knowledge list",
+        "knowledge list prefix --keys",
+        "knowledge watch prefix --current --count 3 --publications tcp://127.0.0.1:7712",
+        "knowledge status",
+        "publish topic {}",
+        "subscribe topic --count 1",
+        "bench --tasks 1000 --payload 0 --window 16 --batch 4 --kind noop",
+    ] {
+        understood(line);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_in_one_line() {
+    for (line, named) in [
+        ("", "subcommand"),
+        ("fly", "fly"),
+        ("submit", "<KIND"),
+        ("submit echo --priority high", "--priority"),
+        ("submit echo --priority 40000", "--priority"),
+        ("submit echo --delay soon", "--delay"),
+        ("submit echo --wait --detach", "--detach"),
+        ("submit echo --within 5s", "--wait"),
+        ("submit echo {} --file x", "--file"),
+        ("submit echo --count 0", "--count"),
+        ("submit echo --id 5", "--id"),
+        ("submit --lines a --count 2 echo", "--lines"),
+        ("wait", "<ID"),
+        ("wait five", "five"),
+        ("retry", "<ID"),
+        ("retry --kind echo", "--dead"),
+        ("retry --dead 01920000-0000-7000-8000-000000000001", "--dead"),
+        ("tasks --state lost", "parked"),
+        ("tasks --limit 0", "--limit"),
+        ("drain", "--all"),
+        ("drain w1 --all", "--all"),
+        ("status --broker localhost:7710", "--broker"),
+        ("status --broker mem://x", "--broker"),
+        ("status --timeout 5", "--timeout"),
+        ("status --color maybe", "--color"),
+        ("status --nonsense", "--nonsense"),
+        ("knowledge", "subcommand"),
+        ("knowledge put topic", "<KEY"),
+        ("bench --tasks 0", "--tasks"),
+        ("bench --payload 99999999", "--payload"),
+    ] {
+        let text = refused(line);
+        assert!(text.to_lowercase().contains(&named.to_lowercase()), "{line}: {text}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for line in ["--help", "--version", "submit --help", "knowledge put --help", "bench --help"] {
+        assert_eq!(read(line).unwrap_err().code(), 0, "{line}");
+    }
+}
+
+#[test]
+fn the_whole_command_line_is_well_formed() {
+    use clap::CommandFactory as _;
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn states_are_read_by_their_words() {
+    for state in StateFilter::ALL {
+        let Command::Tasks(args) = understood(&format!("tasks --state {}", state.as_str())) else {
+            panic!("{state:?}")
+        };
+        assert_eq!(args.state, Some(state));
+    }
+}
+
+fn reading(line: &str) -> Reading {
+    match understood(line) {
+        Command::Submit(args) => Reading::new(&args),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_line_is_a_task_with_its_options() {
+    let line = json!({
+        "kind": "echo", "payload": { "a": 1 }, "id": ID, "priority": 3, "delay": "5s", "ttl": "1m",
+        "run_limit": "2s", "max_attempts": 5, "crash_limit": 1, "backoff": "100ms", "knowledge": 9,
+        "detach": true,
+    });
+    let task = reading("submit --lines -").task(line.to_string().as_bytes()).unwrap();
+    let payload = ganger_client::json::to_msgpack(&json!({ "a": 1 })).unwrap();
+    assert_eq!((task.kind(), &task.payload()[..]), ("echo", &payload[..]));
+    let options = TaskOptions {
+        priority: 3,
+        delay_ms: 5_000,
+        ttl_ms: Some(60_000),
+        run_limit_ms: Some(2_000),
+        max_attempts: Some(5),
+        crash_limit: Some(1),
+        backoff_ms: Some(100),
+        knowledge: Some(ganger_common::Revision(9)),
+        detached: true,
+        events: false,
+    };
+    let expected = ganger_client::NewTask::new("echo", payload).id(ID.parse().unwrap()).options(options);
+    assert_eq!(task, expected);
+}
+
+#[test]
+fn with_a_kind_the_line_is_the_payload() {
+    let task = reading("submit echo --lines - --priority 2").task(b"[1, 2]").unwrap();
+    assert_eq!(&task.payload()[..], [0x92, 1, 2]);
+    let raw = reading("submit echo --lines - --raw").task(b"just text").unwrap();
+    assert_eq!(&raw.payload()[..], b"just text");
+}
+
+#[test]
+fn options_of_the_command_are_the_defaults_of_its_lines() {
+    let reading = reading("submit --lines - --priority 2 --ttl 1m");
+    let task = reading.task(br#"{"kind": "a", "priority": 5}"#).unwrap();
+    let options = TaskOptions { priority: 5, ttl_ms: Some(60_000), ..TaskOptions::default() };
+    assert_eq!(task, ganger_client::NewTask::new("a", "").options(options));
+}
+
+#[test]
+fn a_bad_line_says_why() {
+    let reading = reading("submit --lines -");
+    for (line, named) in [
+        (&b"{"[..], "EOF"),
+        (b"[]", "kind"),
+        (b"{}", "kind"),
+        (br#"{"kind": "a", "kid": 1}"#, "kid"),
+        (br#"{"kind": "a", "delay": "soon"}"#, "5m"),
+        (br#"{"kind": "a", "payload": 1, "raw": "x"}"#, "exclude"),
+        (br#"{"kind": "a", "payload": {"$bytes": "0"}}"#, "hexadecimal"),
+        (b"\xff\xfe", "expected"),
+    ] {
+        let why = reading.task(line).unwrap_err();
+        assert!(why.contains(named), "{why}");
+    }
+}

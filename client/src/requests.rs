@@ -1,0 +1,205 @@
+//! Questions to the broker, and orders about tasks and workers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_common::view::{Explanation, StatusView, TaskView, WorkerView};
+use ganger_common::{ErrorCode, TaskId};
+use tokio::sync::oneshot;
+
+use crate::client::{Client, IDS_MAX};
+use crate::error::{Error, Result};
+use crate::session::request::{Answer, Refused, Request, TaskQuery};
+
+/// One page of a listing.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<String>,
+}
+
+impl Client {
+    /// Cancels tasks. Returns those that could not be cancelled, by their place in `tasks`; for all others
+    /// no result will be accepted any more.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`].
+    pub async fn cancel(&self, tasks: &[TaskId]) -> Result<Vec<Refused>> {
+        self.on_tasks(tasks, Request::Cancel).await
+    }
+
+    /// Puts failed or dead tasks back into their queues. Returns those that could not be, by their place.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`].
+    pub async fn retry(&self, tasks: &[TaskId]) -> Result<Vec<Refused>> {
+        self.on_tasks(tasks, Request::Retry).await
+    }
+
+    /// Reads one task with its result.
+    ///
+    /// # Errors
+    /// `unknown_task`, or no answer.
+    pub async fn fetch(&self, task: TaskId) -> Result<(TaskView, Option<Bytes>)> {
+        match self.ask(Request::Fetch(task)).await? {
+            Answer::Task { task, result } => Ok((*task, result)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Why a task is where it is.
+    ///
+    /// # Errors
+    /// `unknown_task`, or no answer.
+    pub async fn explain(&self, task: TaskId) -> Result<Explanation> {
+        match self.ask(Request::Explain(task)).await? {
+            Answer::Explanation(explanation) => Ok(*explanation),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One page of tasks, oldest first.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn list(&self, query: TaskQuery) -> Result<Page<TaskView>> {
+        match self.ask(Request::List(query)).await? {
+            Answer::Tasks { rows, next } => Ok(Page { rows, next }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// All workers.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>> {
+        let mut workers = Vec::new();
+        let mut after = None;
+        loop {
+            match self.ask(Request::Workers { after }).await? {
+                Answer::Workers { rows, next } => {
+                    workers.extend(rows);
+                    after = next;
+                }
+                other => return Err(unexpected(&other)),
+            }
+            if after.is_none() {
+                return Ok(workers);
+            }
+        }
+    }
+
+    /// The broker's figures.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn status(&self) -> Result<StatusView> {
+        match self.ask(Request::Status).await? {
+            Answer::Status(status) => Ok(*status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Drains workers, by id or name; none: all of them. Returns those that are not known, by their place.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`].
+    pub async fn drain(&self, workers: Vec<String>, deadline: Option<Duration>) -> Result<Vec<Refused>> {
+        self.verdicts(Request::Drain { workers, broker: false, deadline }).await
+    }
+
+    /// Drains the broker: it takes nothing new, lets the workers finish, and ends.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`].
+    pub async fn drain_broker(&self, deadline: Option<Duration>) -> Result<()> {
+        let refused = self.verdicts(Request::Drain { workers: Vec::new(), broker: true, deadline }).await?;
+        match refused.into_iter().next() {
+            None => Ok(()),
+            Some(refused) => Err(Error::refused(refused.code, refused.text)),
+        }
+    }
+
+    /// Sends a broadcast to whoever listens now.
+    ///
+    /// # Errors
+    /// When it is too large, or there is no answer; see [`Error::Interrupted`].
+    pub async fn publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<()> {
+        match self.ask(Request::Publish { topic: topic.to_owned(), body: body.into() }).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks anything.
+    ///
+    /// # Errors
+    /// What the broker refuses, [`Error::Interrupted`] when the connection broke and the question must not
+    /// be asked twice, or the end of the client.
+    pub async fn ask(&self, request: Request) -> Result<Answer> {
+        let desk = self.desk();
+        let room = desk.question_room.acquire().await.map_err(|_| desk.end_reason())?;
+        let (sender, receiver) = oneshot::channel();
+        let question = Question { client: self, token: desk.ask(request, sender)? };
+        let answer = receiver.await.unwrap_or(Err(Error::Closed));
+        drop(question);
+        drop(room);
+        answer
+    }
+
+    async fn on_tasks(
+        &self,
+        tasks: &[TaskId],
+        request: impl Fn(Vec<TaskId>) -> Request,
+    ) -> Result<Vec<Refused>> {
+        let mut refused = Vec::new();
+        for (page, tasks) in tasks.chunks(IDS_MAX).enumerate() {
+            let some = self.verdicts(request(tasks.to_vec())).await?;
+            refused.extend(some.into_iter().map(|mut refused| {
+                refused.index += page * IDS_MAX;
+                refused
+            }));
+        }
+        Ok(refused)
+    }
+
+    async fn verdicts(&self, request: Request) -> Result<Vec<Refused>> {
+        match self.ask(request).await? {
+            Answer::Verdicts(refused) => Ok(refused),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// A question whose asker may stop waiting.
+struct Question<'a> {
+    client: &'a Client,
+    token: u64,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        self.client.desk().questions.remove(&self.token);
+    }
+}
+
+pub(crate) fn unexpected(answer: &Answer) -> Error {
+    let name = format!("{answer:?}");
+    let name = name.split([' ', '(', '{']).next().unwrap_or_default();
+    Error::Protocol(format!("the answer to another question came: {name}"))
+}
+
+impl Refused {
+    /// The same as an error.
+    pub fn error(&self) -> Error {
+        Error::refused(self.code, self.text.clone())
+    }
+
+    /// Whether there is no such task.
+    pub fn is_unknown(&self) -> bool {
+        self.code == ErrorCode::UnknownTask
+    }
+}

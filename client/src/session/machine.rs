@@ -1,0 +1,421 @@
+//! The session itself: its four verbs, and what every part of it shares.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+use ganger_common::message::{ClientHello, ClientHeartbeat, FromClient, Goodbye, ToClient};
+use ganger_common::version::PROTOCOL;
+use ganger_common::{DecodeError, ErrorCode, decode, encode};
+
+use super::ask::Asked;
+use super::config::SessionConfig;
+use super::event::{Broker, Effect, Input};
+use super::link::{Link, Open, pause, welcome_patience};
+use super::random::Random;
+use super::submit::Batch;
+use super::table::{Key, Table};
+use super::watch::Watching;
+use super::window::Window;
+use super::wire;
+use crate::error::{Error, Result};
+
+/// A client's conversation with a broker, across any number of connections.
+///
+/// See the [module](super) for the contract.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) config: SessionConfig,
+    pub(super) now: Instant,
+    pub(super) random: Random,
+    pub(super) link: Link,
+    /// Connections in a row that did not last.
+    failures: u32,
+    pub(super) effects: VecDeque<Effect>,
+    pub(super) table: Table,
+    pub(super) window: Window,
+    /// To be handed in: first what the broker may have had before, then what is new.
+    pub(super) again: VecDeque<Key>,
+    pub(super) fresh: VecDeque<Key>,
+    pub(super) batches: BTreeMap<u64, Batch>,
+    pub(super) next_seq: u64,
+    /// The broker has no room before this.
+    pub(super) busy_until: Option<Instant>,
+    pub(super) to_watch: VecDeque<Key>,
+    pub(super) watches: BTreeMap<u64, Watching>,
+    pub(super) asked: BTreeMap<u64, Asked>,
+    pub(super) to_ask: VecDeque<u64>,
+    pub(super) next_req: u64,
+    /// Outcomes of this connection: the last that came, and the last that was confirmed.
+    pub(super) stream_seen: u64,
+    pub(super) stream_confirmed: u64,
+    pub(super) kept_bytes: usize,
+    pub(super) counters: SessionCounters,
+}
+
+/// What a session has seen so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SessionCounters {
+    /// Sessions opened: connections that the broker welcomed.
+    pub opened: u64,
+    /// Tasks handed in, each time counted.
+    pub submitted: u64,
+    /// Batches handed in.
+    pub batches: u64,
+    /// Tasks handed in more than once.
+    pub resubmitted: u64,
+    /// Tasks that the broker had no room for, each time counted.
+    pub busy: u64,
+    /// Outcomes that somebody waited for.
+    pub outcomes: u64,
+    /// Outcomes that nobody waited for any more.
+    pub outcomes_unclaimed: u64,
+}
+
+/// Why a session wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum WakeReason {
+    /// The pause before the next connection is over.
+    Reconnect,
+    /// The broker has not said welcome.
+    NoWelcome,
+    /// A heartbeat is due.
+    Heartbeat,
+    /// The broker has been silent for too long.
+    Silence,
+    /// Something sent has no answer.
+    Unanswered,
+    /// A broker that was full may have room again.
+    Busy,
+}
+
+impl Session {
+    /// A session that will want to connect at once.
+    pub fn new(config: SessionConfig, now: Instant) -> Self {
+        Self {
+            random: Random::new(config.seed),
+            window: Window::new(config.window_tasks, config.window_bytes),
+            config,
+            now,
+            link: Link::Waiting { until: now },
+            failures: 0,
+            effects: VecDeque::new(),
+            table: Table::default(),
+            again: VecDeque::new(),
+            fresh: VecDeque::new(),
+            batches: BTreeMap::new(),
+            next_seq: 1,
+            busy_until: None,
+            to_watch: VecDeque::new(),
+            watches: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            to_ask: VecDeque::new(),
+            next_req: 1,
+            stream_seen: 0,
+            stream_confirmed: 0,
+            kept_bytes: 0,
+            counters: SessionCounters::default(),
+        }
+    }
+
+    /// Takes something in.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Connected => self.on_connected(),
+            Input::ConnectFailed { reason } | Input::Lost { reason } => self.on_lost(&reason),
+            Input::Received(frame) => self.on_frame(&frame),
+            Input::Submit(tasks) => tasks.into_iter().for_each(|task| self.on_submit(task)),
+            Input::Watch { tasks, events } => {
+                tasks.into_iter().for_each(|(token, id)| self.on_watch(token, id, events));
+            }
+            Input::Ask { token, request } => self.on_ask(token, request),
+            Input::Close => self.on_close(),
+        }
+    }
+
+    /// Does what is due. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if self.busy_until.is_some_and(|until| until <= self.now) {
+            self.busy_until = None;
+        }
+        match &self.link {
+            Link::Waiting { until } if *until <= self.now => {
+                self.link = Link::Connecting;
+                self.effects.push_back(Effect::Connect);
+            }
+            Link::Greeting { deadline } if *deadline <= self.now => {
+                self.drop_connection("no welcome came");
+            }
+            Link::Open(open) if open.silent_at() <= self.now => self.drop_connection("the broker fell silent"),
+            Link::Open(_) if self.unanswered_at().is_some_and(|at| at <= self.now) => {
+                self.drop_connection("a message was not answered");
+            }
+            Link::Open(open) if open.beat_at <= self.now => self.beat(),
+            _ => {}
+        }
+    }
+
+    /// The next thing to do, or nothing.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        // What has gathered is put into messages only now: a shell that takes in all there is before it
+        // asks for effects gets few large batches instead of many small ones.
+        if self.effects.is_empty() {
+            self.flush();
+        }
+        self.effects.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) if nothing happens before, and what for.
+    pub fn poll_timeout(&self) -> Option<(Instant, WakeReason)> {
+        let busy = self.busy_until.filter(|_| self.has_queued()).map(|at| (at, WakeReason::Busy));
+        let link = match &self.link {
+            Link::Waiting { until } => return Some((*until, WakeReason::Reconnect)),
+            Link::Greeting { deadline } => return Some((*deadline, WakeReason::NoWelcome)),
+            Link::Connecting | Link::Over(_) => return None,
+            Link::Open(open) => {
+                let beat = (open.beat_at, WakeReason::Heartbeat);
+                let silence = (open.silent_at(), WakeReason::Silence);
+                beat.min(silence)
+            }
+        };
+        let unanswered = self.unanswered_at().map(|at| (at, WakeReason::Unanswered));
+        [Some(link), unanswered, busy].into_iter().flatten().min()
+    }
+
+    /// The broker behind the present connection.
+    pub fn broker(&self) -> Option<&Broker> {
+        self.link.open().map(|open| &open.broker)
+    }
+
+    /// How many more small tasks the window takes.
+    pub fn room(&self) -> usize {
+        self.window.room()
+    }
+
+    /// Tasks handed in and not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.window.tasks()
+    }
+
+    /// Tasks that somebody waits for.
+    pub fn awaited(&self) -> usize {
+        self.table.len()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> SessionCounters {
+        self.counters
+    }
+
+    /// Whether nothing more will come of it.
+    pub fn is_over(&self) -> bool {
+        matches!(self.link, Link::Over(_))
+    }
+
+    /// Why nothing more will come of it, once nothing will.
+    pub fn end_reason(&self) -> Option<&Error> {
+        match &self.link {
+            Link::Over(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn on_connected(&mut self) {
+        if !matches!(self.link, Link::Connecting) {
+            return;
+        }
+        self.link = Link::Greeting { deadline: self.now + welcome_patience() };
+        let hello = FromClient::Hello(ClientHello {
+            protocol: PROTOCOL,
+            client: self.config.client,
+            token: self.config.token,
+            name: self.config.name.as_str().into(),
+        });
+        self.effects.push_back(Effect::Send(encode(&hello)));
+    }
+
+    fn on_frame(&mut self, frame: &Bytes) {
+        if !matches!(self.link, Link::Greeting { .. } | Link::Open(_)) {
+            return;
+        }
+        if let Some(open) = self.link.open_mut() {
+            open.heard = self.now;
+        }
+        match decode::<ToClient<'_>>(frame) {
+            Ok(message) => self.on_message(frame, message),
+            // A newer broker of the same major version may say things that an older client skips.
+            Err(DecodeError::UnknownType(kind)) => {
+                self.notice(ErrorCode::UnknownMessage, &format!("the broker said {kind}"));
+            }
+            Err(error) => self.drop_connection(&format!("the broker sent no valid message: {error}")),
+        }
+    }
+
+    fn on_message(&mut self, frame: &Bytes, message: ToClient<'_>) {
+        match (&self.link, message) {
+            (Link::Greeting { .. }, ToClient::Welcome(welcome)) => {
+                if !PROTOCOL.accepts(welcome.protocol) {
+                    let text = format!("it speaks protocol {}, this client {PROTOCOL}", welcome.protocol);
+                    return self.end(Error::Ended { code: ErrorCode::UnsupportedVersion, text });
+                }
+                self.on_welcome(wire::broker(&welcome));
+            }
+            (_, ToClient::Error(error)) if error.req.is_none() => self.on_complaint(error.code, &error.text),
+            (_, ToClient::Goodbye(goodbye)) => self.on_goodbye(&goodbye),
+            (Link::Open(_), message) => self.on_open_message(frame, message),
+            // Nothing else counts before the welcome.
+            _ => {}
+        }
+    }
+
+    fn on_open_message(&mut self, frame: &Bytes, message: ToClient<'_>) {
+        match message {
+            ToClient::Heartbeat(beat) => {
+                if let Some(open) = self.link.open_mut() {
+                    open.mark = open.mark.max(beat.mark);
+                }
+            }
+            ToClient::Accepted(accepted) => self.on_accepted(accepted),
+            ToClient::Outcomes(outcomes) => self.on_outcomes(frame, outcomes),
+            ToClient::Progress(told) => self.on_event(told.task, wire::progress(&told)),
+            ToClient::Partial(told) => self.on_event(told.task, wire::partial(frame, &told)),
+            ToClient::Verdicts(verdicts) if self.watches.contains_key(&verdicts.req) => {
+                self.on_watch_verdicts(&verdicts);
+            }
+            ToClient::Error(error) => self.on_error(&error),
+            answer => self.on_answer(frame, answer),
+        }
+    }
+
+    fn on_welcome(&mut self, broker: Broker) {
+        self.counters.opened += 1;
+        let beat_at = self.now + broker.heartbeat;
+        self.effects.push_back(Effect::Opened(broker.clone()));
+        self.link = Link::Open(Open { broker, since: self.now, heard: self.now, beat_at, mark: 0 });
+        self.watch_all();
+    }
+
+    /// The broker complains about something that is no request.
+    fn on_complaint(&mut self, code: ErrorCode, text: &str) {
+        match code {
+            ErrorCode::UnsupportedVersion | ErrorCode::SessionTaken | ErrorCode::Denied => {
+                self.end(Error::Ended { code, text: text.to_owned() });
+            }
+            ErrorCode::HelloFirst
+            | ErrorCode::TooManySessions
+            | ErrorCode::Silent
+            | ErrorCode::SlowReader => self.drop_connection(&format!("{code}: {text}")),
+            _ if self.link.open().is_none() => self.drop_connection(&format!("{code}: {text}")),
+            _ => self.notice(code, text),
+        }
+    }
+
+    fn on_goodbye(&mut self, goodbye: &Goodbye<'_>) {
+        match goodbye.code {
+            Some(code) => {
+                self.on_complaint(code, &goodbye.text);
+                self.drop_connection(&format!("the broker said goodbye: {code}: {}", &*goodbye.text));
+            }
+            None => self.drop_connection("the broker said goodbye"),
+        }
+    }
+
+    fn beat(&mut self) {
+        let Some(open) = self.link.open_mut() else { return };
+        open.beat_at = self.now + open.broker.heartbeat;
+        let heartbeat = FromClient::Heartbeat(ClientHeartbeat { mark: open.mark });
+        self.effects.push_back(Effect::Send(encode(&heartbeat)));
+    }
+
+    /// Gives the connection up, to try another.
+    fn drop_connection(&mut self, reason: &str) {
+        if matches!(self.link, Link::Greeting { .. } | Link::Open(_)) {
+            self.effects.push_back(Effect::Disconnect);
+            self.on_lost(reason);
+        }
+    }
+
+    fn on_lost(&mut self, reason: &str) {
+        match &self.link {
+            Link::Waiting { .. } | Link::Over(_) => return,
+            // One that lasted was a good one: its end says nothing against the next.
+            Link::Open(open) if self.now - open.since >= open.broker.heartbeat => self.failures = 0,
+            _ => self.failures += 1,
+        }
+        let retry_at = self.now + pause(self.failures, &mut self.random);
+        self.link = Link::Waiting { until: retry_at };
+        self.effects.push_back(Effect::Down { reason: reason.to_owned(), retry_at });
+        self.stream_seen = 0;
+        self.stream_confirmed = 0;
+        self.busy_until = None;
+        self.take_back_batches();
+        self.to_watch.clear();
+        self.watches.clear();
+        self.take_back_questions();
+    }
+
+    fn on_close(&mut self) {
+        if self.link.open().is_some() {
+            // What was taken in before the end is handed in before the end.
+            self.flush();
+            let goodbye = FromClient::Goodbye(Goodbye { code: None, text: "".into() });
+            self.effects.push_back(Effect::Send(encode(&goodbye)));
+        }
+        self.end(Error::Closed);
+    }
+
+    /// The end, for everybody who waits.
+    fn end(&mut self, error: Error) {
+        match std::mem::replace(&mut self.link, Link::Over(error.clone())) {
+            Link::Over(first) => {
+                self.link = Link::Over(first);
+                return;
+            }
+            Link::Greeting { .. } | Link::Open(_) => self.effects.push_back(Effect::Disconnect),
+            Link::Waiting { .. } | Link::Connecting => {}
+        }
+        for key in self.table.keys() {
+            self.fail(key, &error);
+        }
+        self.end_questions(&error);
+        self.again.clear();
+        self.fresh.clear();
+        self.batches.clear();
+        self.effects.push_back(Effect::Ended(error));
+    }
+
+    /// Whether there is still somebody to talk to.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        match &self.link {
+            Link::Over(error) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn notice(&mut self, code: ErrorCode, text: &str) {
+        self.effects.push_back(Effect::Notice { code, text: text.to_owned() });
+    }
+
+    /// Puts into messages what has gathered.
+    fn flush(&mut self) {
+        if self.link.open().is_some() {
+            self.confirm_outcomes();
+            self.send_questions();
+            self.send_watches();
+            self.send_batches();
+        }
+        if let Some((tasks, units)) = self.window.take_freed() {
+            self.effects.push_back(Effect::Room { tasks, units });
+        }
+    }
+
+    /// When the oldest message without an answer counts as lost.
+    fn unanswered_at(&self) -> Option<Instant> {
+        let batch = self.batches.values().next().map(|batch| batch.sent_at);
+        let watch = self.watches.values().next().map(|watch| watch.sent_at);
+        let asked = self.asked.values().next().and_then(|asked| asked.sent_at);
+        [batch, watch, asked].into_iter().flatten().min().map(|at| at + super::config::PATIENCE)
+    }
+}

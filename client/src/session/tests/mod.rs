@@ -1,0 +1,7 @@
+//! What goes in and what comes out, exactly.
+
+mod asking;
+mod link;
+mod rig;
+mod submitting;
+mod watching;
