@@ -7,6 +7,9 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+/// The kind of task that renders a [`TileTask`].
+pub const TILE: &str = "mandelbrot.tile";
+
 /// Bytes of one pixel: red, green, blue.
 const PIXEL_BYTES: usize = 3;
 /// Points that are looked at along each side of a pixel; their mean is the pixel.

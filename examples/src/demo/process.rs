@@ -62,6 +62,11 @@ impl Process {
         self.child.wait().map(|_| ())
     }
 
+    /// Asks it to end, and does not wait.
+    pub fn let_go(&mut self) {
+        drop(self.life_line.take());
+    }
+
     fn wait_until(&mut self, deadline: Instant) -> bool {
         while Instant::now() < deadline {
             match self.child.try_wait() {
@@ -76,7 +81,7 @@ impl Process {
 impl Drop for Process {
     /// Lets go of it, waits, and ends it the hard way when it does not leave.
     fn drop(&mut self) {
-        drop(self.life_line.take());
+        self.let_go();
         drop(self.output.take());
         if !self.wait_until(Instant::now() + END_DEADLINE) {
             let _ = self.child.kill();

@@ -39,11 +39,20 @@ impl Progress {
         }
     }
 
+    /// Takes the bars away, so that what is printed from now on stands alone.
+    pub fn close(self) {
+        if let Some(bars) = self.bars {
+            _ = bars.clear();
+        }
+    }
+
     /// Begins a stage.
     pub fn stage(&self, name: &'static str, total: u64) -> Stage {
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(total));
-            if let Ok(style) = ProgressStyle::with_template("  {prefix:<9} {wide_bar} {pos:>4}/{len:<4} {elapsed:>4}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("  {prefix:<9} {wide_bar} {pos:>4}/{len:<4} {elapsed:>4}")
+            {
                 bar.set_style(style);
             }
             bar.with_prefix(name)
