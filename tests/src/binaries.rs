@@ -1,7 +1,8 @@
 //! Where the programs under test are.
 //!
 //! They are built with the profile of the test itself, into the same target directory, so that `cargo test`
-//! alone always tests the code that is on disk.
+//! alone always tests the code that is on disk. `GANGER_TEST_BINARIES=FOLDER` tests programs that were built
+//! some other way instead.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +37,9 @@ pub fn repository() -> &'static Path {
 /// Builds once in this process. Processes that do this at the same time wait for each other on the lock
 /// that cargo takes of the target directory.
 fn build() -> PathBuf {
+    if let Some(folder) = std::env::var_os("GANGER_TEST_BINARIES") {
+        return folder.into();
+    }
     let (target, profile) = target_and_profile();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--quiet", "--workspace", "--bins", "--target-dir"]).arg(&target);

@@ -162,7 +162,7 @@ impl Proc {
 }
 
 /// Lines of each log that a failed test shows.
-const PRINTED_LINES_MAX: usize = 60;
+const PRINTED_LINES_MAX: usize = 25;
 
 impl Drop for Proc {
     fn drop(&mut self) {
@@ -177,6 +177,22 @@ impl fmt::Debug for Proc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proc({}, {})", self.name, self.pid())
     }
+}
+
+/// Makes this process the parent of every orphan among its descendants, so that it can [`bury`] them.
+#[allow(unsafe_code)] // The standard library has no face for this attribute of a process.
+pub fn adopt_orphans() {
+    // SAFETY: the call sets an attribute of this process and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+}
+
+/// Takes away what is left of an orphan that has ended. Where nobody does, as in many containers, it would
+/// stay in the list of processes.
+#[allow(unsafe_code)] // The standard library reaps only what it has started itself.
+pub fn bury(orphan: u32) {
+    let mut status = 0;
+    // SAFETY: the call writes into the number that it is given, which outlives it.
+    unsafe { libc::waitpid(orphan as libc::pid_t, &raw mut status, libc::WNOHANG) };
 }
 
 /// Signals a process (or, by a negative id, a group) that has not been reaped; one that is a zombie, or a

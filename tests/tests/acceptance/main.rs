@@ -1,0 +1,22 @@
+//! What a user was promised, shown on real processes.
+//!
+//! Every scenario runs small for each commit and in full with `GANGER_SCALE=full`, one by name:
+//!
+//! ```console
+//! GANGER_SCALE=full cargo test --release -p ganger-tests --test acceptance NAME -- --nocapture
+//! ```
+//!
+//! Each prints its figures.
+
+mod bad_input;
+mod balance;
+mod churn;
+mod explain;
+mod fleet;
+mod harness;
+mod knowledge;
+mod loss;
+mod program;
+mod python;
+mod slow_peers;
+mod submission;

@@ -1,0 +1,109 @@
+//! A worker and a client in Python, written from the protocol page alone, against the real broker.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use ganger_client::NewTask;
+use ganger_tests::binaries::repository;
+use ganger_tests::cluster::{Cluster, WorkerSpec};
+use ganger_tests::customer::Customer;
+use ganger_tests::process::{Ended, Proc};
+use ganger_tests::scale::shared;
+use ganger_tests::work::fresh_id;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_in_python_serves_clients_in_rust() {
+    let _turn = shared();
+    let Some(python) = python() else { return };
+    let cluster = Cluster::start(&[]);
+    let worker = program(&python, "ganger_worker.py", &["--broker", &cluster.endpoints().workers], &cluster);
+    let mut customer = Customer::connect(&cluster).await;
+    customer.await_workers(1, SOON).await;
+    let tasks = (0..200).map(|n| NewTask::new("echo", format!("from rust {n}")).id(fresh_id()));
+    let outcomes = customer.run(tasks, SOON).await;
+    let mut results: Vec<_> = outcomes.iter().map(|outcome| outcome.result.clone()).collect();
+    let mut expected: Vec<_> = (0..200).map(|n| format!("from rust {n}")).collect();
+    results.sort();
+    expected.sort();
+    assert_eq!(results, expected);
+
+    // It drains like any other.
+    worker.term();
+    assert_eq!(worker.wait(SOON), Ended::Code(0), "{}", worker.stderr());
+    let status = customer.status().await;
+    assert_eq!((status.workers, status.counters["workers_left"]), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_in_python_is_served_by_workers_in_rust() {
+    let _turn = shared();
+    let Some(python) = python() else { return };
+    let mut cluster = Cluster::start(&[]);
+    cluster.add(&WorkerSpec::stock("rust").slots(4).args(&["--kinds", "echo"]));
+    let broker = cluster.endpoints().clients.clone();
+    let client =
+        program(&python, "ganger_client.py", &["--broker", &broker, "echo", "from python"], &cluster);
+    let ended = client.wait(SOON);
+    assert_eq!(ended, Ended::Code(0), "{}", client.stderr());
+    assert!(client.stdout().contains("from python"), "{}", client.stdout());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_serves_python() {
+    let _turn = shared();
+    let Some(python) = python() else { return };
+    let cluster = Cluster::start(&[]);
+    let at = cluster.endpoints();
+    let _worker = program(&python, "ganger_worker.py", &["--broker", &at.workers], &cluster);
+    let client = program(&python, "ganger_client.py", &["--broker", &at.clients, "echo", "hola"], &cluster);
+    assert_eq!(client.wait(SOON), Ended::Code(0), "{}", client.stderr());
+    assert!(client.stdout().contains("hola"), "{}", client.stdout());
+}
+
+fn program(python: &Path, script: &str, args: &[&str], cluster: &Cluster) -> Proc {
+    let mut command = Command::new(python);
+    command.arg("-u").arg(repository().join("examples/python").join(script)).args(args);
+    Proc::spawn(script, command, cluster.directory())
+}
+
+/// A Python with `pyzmq` and `msgpack`, made once and kept in the target folder.
+///
+/// Without a way to the package index this is skipped, loudly, except where `CI` says that everything must
+/// be run.
+fn python() -> Option<PathBuf> {
+    static MADE: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| match make_python() {
+        Ok(python) => Some(python),
+        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{why}"),
+        Err(why) => {
+            eprintln!("SKIPPED: Python with pyzmq and msgpack cannot be had here: {why}");
+            None
+        }
+    })
+    .clone()
+}
+
+fn make_python() -> Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ganger-python");
+    let python = folder.join("bin/python");
+    let can_import = || run(Command::new(&python).args(["-c", "import zmq, msgpack"]));
+    if can_import().is_ok() {
+        return Ok(python);
+    }
+    // One that was left half-made must not be found again.
+    let _ = std::fs::remove_dir_all(&folder);
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "pyzmq", "msgpack"]))?;
+    can_import().map(|_| python.clone())
+}
+
+fn run(command: &mut Command) -> Result<Output, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(output),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
