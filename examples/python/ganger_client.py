@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A Ganger client in Python: hands in tasks, waits for every outcome, prints a JSON summary.
 
-    python ganger_client.py --broker tcp://127.0.0.1:7710 --tasks 1000
-    python ganger_client.py --put app/colour=green --kind py.know --tasks 10
+    python ganger_client.py echo "from python"
+    python ganger_client.py py.upper --tasks 1000 --broker tcp://127.0.0.1:7710
+    python ganger_client.py py.know --tasks 10 --put app/colour=green
 
 Exit codes: 0 every task succeeded, 1 some did not, 2 bad arguments, 3 no broker, or it refused.
 """
@@ -143,8 +144,8 @@ class Client:
 
 def payload_for(args, number):
     """The payload of a task of a kind of ganger_worker.py, and the result to expect (or None)."""
-    if args.payload is not None:
-        return args.payload.encode(), None
+    if args.payload:
+        return args.payload[number % len(args.payload)].encode(), None
     if args.kind == "py.sum":
         return pack(list(range(number))), pack(sum(range(number)))
     if args.kind == "py.sleep":
@@ -157,15 +158,16 @@ def payload_for(args, number):
 
 def main():
     parser = argparse.ArgumentParser(description="Hands in tasks and waits for their outcomes.")
+    parser.add_argument("kind", nargs="?", default="py.upper", help="which handler")
+    parser.add_argument("payload", nargs="*", help="one for each task; without any: what suits the kind")
     parser.add_argument("--broker", default="tcp://127.0.0.1:7710", help="the clients' endpoint")
-    parser.add_argument("--tasks", type=int, default=100, help="how many")
-    parser.add_argument("--kind", default="py.upper", help="which handler")
-    parser.add_argument("--payload", help="the payload of every task; default: one that suits the kind")
+    parser.add_argument("--tasks", type=int, help="how many; default: one for each payload, else 100")
     parser.add_argument("--window", type=int, default=10_000, help="most tasks that are open at a time")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for everything")
     parser.add_argument("--put", metavar="TOPIC/KEY=VALUE", help="first put this; the tasks wait for it")
     parser.add_argument("--get", metavar="TOPIC/KEY", help="print this at the end")
     args = parser.parse_args()
+    count = args.tasks if args.tasks is not None else len(args.payload) or 100
     for text, needs in [(args.put, "/="), (args.get, "/")]:
         if text is not None and not all(mark in text for mark in needs):
             parser.error(f"{text!r}: say TOPIC/KEY=VALUE to --put and TOPIC/KEY to --get")
@@ -182,7 +184,7 @@ def main():
             options["knowledge"] = summary["revision"]
 
         def tasks():
-            for number in range(args.tasks):
+            for number in range(count):
                 task = new_id()
                 payload, expected[task] = payload_for(args, number)
                 yield [task, args.kind, payload, *([options] if options else [])]
@@ -209,11 +211,13 @@ def main():
         for task, (outcome, _, error) in client.outcomes.items() if outcome != "succeeded"
     ]  # fmt: skip
     summary.update(
-        tasks=args.tasks, **client.settled, wrong=len(wrong), resubmitted=client.resubmitted,
+        tasks=count, **client.settled, wrong=len(wrong), resubmitted=client.resubmitted,
         connections=client.link.connections, seconds=round(time.monotonic() - began, 3), errors=errors[:10],
     )  # fmt: skip
+    if args.payload:
+        summary["results"] = [client.outcomes[task][1].decode(errors="replace") for task in expected]
     print(json.dumps(summary))
-    return 0 if client.settled["succeeded"] == args.tasks and not wrong else 1
+    return 0 if client.settled["succeeded"] == count and not wrong else 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ from ganger_attempt import Stopped
 from ganger_wire import pack, unpack
 
 
+def echo(payload, attempt, knowledge):
+    return payload
+
+
 def upper(payload, attempt, knowledge):
     return payload.upper()
 
@@ -27,4 +31,4 @@ def know(payload, attempt, knowledge):
     return knowledge.entries[topic, key][1]
 
 
-HANDLERS = {"py.upper": upper, "py.sum": total, "py.sleep": sleep, "py.know": know}
+HANDLERS = {"echo": echo, "py.upper": upper, "py.sum": total, "py.sleep": sleep, "py.know": know}

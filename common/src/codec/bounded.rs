@@ -7,7 +7,6 @@ use std::ops::Deref;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use crate::code::ErrorCode;
 use crate::limits::PAYLOAD_BYTES_MAX;
 
 /// Opaque bytes (MessagePack `bin`), borrowed from the frame and at most [`PAYLOAD_BYTES_MAX`] long.
@@ -146,7 +145,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let declared = seq.size_hint().unwrap_or(0);
                 if declared > MAX {
-                    return Err(over(ELEMENTS, declared, MAX));
+                    return Err(over("elements", declared, MAX));
                 }
                 // What is declared is within the limit, but it is still only a claim: a handful of bytes
                 // may claim thousands of elements. Growth then pays for what really comes.
@@ -162,20 +161,5 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
 }
 
 fn over<E: de::Error>(what: &str, found: usize, most: usize) -> E {
-    E::custom(format_args!("{found} {what}{AT_MOST}{most}{ALLOWED}"))
-}
-
-const ELEMENTS: &str = "elements";
-const AT_MOST: &str = ", at most ";
-const ALLOWED: &str = " are allowed";
-
-/// The code that belongs to the reason why a body was refused. The errors of the decoder are texts, so
-/// what goes over a limit is known by its wording; a peer that imitates it changes its own answer alone.
-pub(super) fn code_of(reason: &str) -> ErrorCode {
-    let over = reason.strip_suffix(ALLOWED).and_then(|rest| rest.rsplit_once(AT_MOST));
-    match over {
-        Some((what, _)) if what.ends_with(ELEMENTS) => ErrorCode::TooMany,
-        Some(_) => ErrorCode::TooLarge,
-        None => ErrorCode::BadMessage,
-    }
+    E::custom(format_args!("{found} {what}, at most {most} are allowed"))
 }

@@ -56,8 +56,7 @@ impl DecodeError {
         match self {
             Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::UnknownType(_) => ErrorCode::UnknownMessage,
-            Self::Body { reason, .. } => bounded::code_of(reason),
-            Self::Envelope(_) | Self::Trailing => ErrorCode::BadMessage,
+            Self::Envelope(_) | Self::Body { .. } | Self::Trailing => ErrorCode::BadMessage,
         }
     }
 }
