@@ -16,9 +16,10 @@ use crate::shell::{Shell, Side};
 const TURN_EVENTS: usize = 256;
 /// The same in time: a few messages may hold thousands of tasks each.
 const TURN_TIME: Duration = Duration::from_millis(1);
-/// Turns that something due is put off while there is still input. In so many turns everything that was
-/// at the door when it fell due has been taken in, whatever the limits of the sockets.
-const LATE_TURNS_MAX: u32 = 512;
+/// How long something due is put off while there is still input. Long enough to take in what a burst of
+/// workers had brought to the door when it fell due; short enough that one peer that never stops sending
+/// cannot hold up beats, delayed tasks and everybody else's deadlines.
+const LATE_MAX: Duration = Duration::from_millis(50);
 
 /// What the operator wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +64,6 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
 ) -> Result<(), BrokerError> {
     let mut shell = Shell::new(config, sockets, journal);
     let mut inbox = Inbox::new(stop);
-    let mut late_turns = 0;
     while !shell.is_drained() {
         inbox.collect(&mut shell.sockets)?;
         let turn = shell.now();
@@ -80,14 +80,12 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
             }
         }
         // A peer must not be judged silent while its message waits at the door.
-        late_turns = if shell.is_due() && inbox.may_have_more() { late_turns + 1 } else { 0 };
-        if shell.is_due() && (late_turns == 0 || late_turns > LATE_TURNS_MAX) {
+        if shell.late_by().is_some_and(|late| late >= LATE_MAX || !inbox.may_have_more()) {
             shell.handle_timeout();
-            late_turns = 0;
         }
         shell.carry_out()?;
         let wake_at = shell.wake_at();
-        match inbox.may_have_more() || shell.is_due() || shell.is_drained() {
+        match inbox.may_have_more() || shell.late_by().is_some() || shell.is_drained() {
             true => tokio::task::yield_now().await,
             false => inbox.wait(&mut shell.sockets, wake_at).await?,
         }

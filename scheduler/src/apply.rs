@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_common::{Attempt, Outcome, TaskId};
+use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId};
 
 use crate::arena::TaskKey;
 use crate::client::ClientKey;
@@ -71,12 +71,16 @@ impl Scheduler {
                 seq: self.next_seq,
                 submitted: at,
                 owner: origin.owner,
+                payer: origin.owner,
                 data: new.payload.clone(),
                 extra: None,
                 state: State::Ready,
             });
             self.unsettled += 1;
             self.payload_bytes += new.payload.len();
+            if let Some(payer) = origin.owner {
+                self.clients.book_task(payer, new.payload.len());
+            }
             let due = self.install_options(key, at, new, origin);
             match origin.hold_until {
                 Some(hold) => self.delay(key, hold.max(due), DelayReason::Reattach),
@@ -108,6 +112,9 @@ impl Scheduler {
             return;
         }
         self.detach(key);
+        if ended.end != AttemptEnd::Lost {
+            self.stop_expiry(key); // It had started, whether anybody said so at the time or not.
+        }
         let task = &mut self.arena[key];
         task.attempt = task.attempt.max(ended.attempt);
         task.extra_mut().book(ended);
@@ -127,6 +134,9 @@ impl Scheduler {
         let task = &mut self.arena[key];
         self.unsettled -= 1;
         self.payload_bytes -= task.data.len();
+        if let Some(payer) = task.payer.take() {
+            self.clients.release_task(payer, task.data.len());
+        }
         if settlement.attempt > Attempt(0) {
             task.attempt = settlement.attempt;
         }

@@ -113,6 +113,10 @@ impl Scheduler {
         task.attempt = task.attempt.next();
         task.state = State::Assigned { worker: to, epoch: self.config.epoch, at: self.now.time };
         worker.held_bytes += task.data.len();
+        if !worker.revoked.is_empty() {
+            // It may have claimed this lease before it had it.
+            worker.revoked.remove(&(task.id, self.config.epoch, task.attempt));
+        }
         let kind = self.queues.kind_mut(task.kind);
         kind.leased += 1;
         worker.outgoing.push(Dispatch {

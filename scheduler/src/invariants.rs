@@ -93,6 +93,11 @@ impl Scheduler {
                 assert!(serves, "a worker only has tasks of kinds that it serves");
                 bytes += task.data.len();
             }
+            for lease in &worker.revoked {
+                let task = self.arena.find(lease.0).map(|task| &self.arena[task]);
+                let is_current = task.is_some_and(|task| task.is_leased_to(key, lease.1, lease.2));
+                assert!(!is_current, "a revoked lease is not the current one: {lease:?}");
+            }
             assert_eq!(worker.held_bytes, bytes, "bytes held by worker {}", worker.id);
             assigned += worker.assigned.len();
             running += worker.running.len();
@@ -134,6 +139,7 @@ impl Scheduler {
         }
         assert_eq!(self.queues.len, total, "ready tasks of all kinds");
         for (_, class) in self.queues.classes() {
+            assert!(!class.members.is_empty(), "classes without members are removed");
             for (_, _, worker) in &class.open {
                 assert!(class.members.contains(worker), "an open worker is a member of its class");
             }
@@ -151,6 +157,9 @@ impl Scheduler {
         for (key, client) in self.clients.iter() {
             assert_eq!(self.clients.find(client.id), Some(key), "every client is found by its id");
             assert!(client.silent_at.is_some(), "a client is watched");
+            let paid = self.arena.iter().filter(|(_, task)| task.payer == Some(key));
+            let (tasks, bytes) = paid.fold((0, 0), |(n, sum), (_, task)| (n + 1, sum + task.data.len()));
+            assert_eq!((client.unsettled, client.unsettled_bytes), (tasks, bytes), "a client's share");
             let conn = client.conn;
             let is_bound = conn.is_none_or(|conn| self.sessions.get(&conn) == Some(&Peer::Client(key)));
             assert!(is_bound, "a client's connection is its own");

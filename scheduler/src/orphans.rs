@@ -6,11 +6,12 @@
 //! runs, or its result, instead of running the task again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ganger_common::{AttemptEnd, Epoch, TaskId};
 
 use crate::input::{Ended, Held};
-use crate::queue::ClassKey;
+use crate::queue::KindKey;
 use crate::worker::WorkerKey;
 
 /// Most of them, and most bytes of results; what comes beyond is treated as stale.
@@ -21,8 +22,8 @@ const ORPHAN_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
     leases: BTreeMap<TaskId, (WorkerKey, Held)>,
-    /// With the class of the worker that brought it: it counts only if that worker served the kind.
-    ends: BTreeMap<TaskId, (ClassKey, Ended)>,
+    /// With the kinds of the worker that brought it: it counts only if that worker served the task's.
+    ends: BTreeMap<TaskId, (Arc<[KindKey]>, Ended)>,
     bytes: usize,
 }
 
@@ -50,22 +51,22 @@ impl Orphans {
     }
 
     /// Keeps a result of the broker's last life. Returns whether it did.
-    pub(crate) fn keep_end(&mut self, class: ClassKey, ended: Ended, epoch: Epoch) -> bool {
+    pub(crate) fn keep_end(&mut self, kinds: Arc<[KindKey]>, ended: Ended, epoch: Epoch) -> bool {
         let fits = self.ends.len() < ORPHANS_MAX && self.bytes + ended.result.len() <= ORPHAN_BYTES_MAX;
         if !fits || ended.epoch == epoch || ended.end != AttemptEnd::Succeeded {
             return false;
         }
         self.bytes += ended.result.len();
-        if let Some((_, old)) = self.ends.insert(ended.task, (class, ended)) {
+        if let Some((_, old)) = self.ends.insert(ended.task, (kinds, ended)) {
             self.bytes -= old.result.len();
         }
         true
     }
 
-    pub(crate) fn claim_end(&mut self, task: TaskId) -> Option<(ClassKey, Ended)> {
-        let (class, ended) = self.ends.remove(&task)?;
+    pub(crate) fn claim_end(&mut self, task: TaskId) -> Option<(Arc<[KindKey]>, Ended)> {
+        let (kinds, ended) = self.ends.remove(&task)?;
         self.bytes -= ended.result.len();
-        Some((class, ended))
+        Some((kinds, ended))
     }
 
     pub(crate) fn claim_lease(&mut self, task: TaskId) -> Option<(WorkerKey, Held)> {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ganger_common::Revision;
+use slab::Slab;
 
 use crate::arena::{Arena, List, TaskKey};
 use crate::task::State;
@@ -19,9 +20,9 @@ use crate::worker::WorkerKey;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct KindKey(pub(crate) u32);
 
-/// A set of workers that serve the same kinds.
+/// A set of workers that serve the same kinds, for as long as it has members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct ClassKey(u32);
+pub(crate) struct ClassKey(usize);
 
 /// Rank of a kind among the ready ones: the priority of its first task, then that task's age.
 pub(crate) type Rank = (Reverse<i16>, u64, KindKey);
@@ -46,7 +47,8 @@ pub(crate) struct Kind {
 /// One class of workers.
 #[derive(Debug)]
 pub(crate) struct Class {
-    pub(crate) kinds: Vec<KindKey>,
+    /// Sorted.
+    pub(crate) kinds: Arc<[KindKey]>,
     pub(crate) members: BTreeSet<WorkerKey>,
     pub(crate) open: BTreeSet<Load>,
 }
@@ -56,8 +58,8 @@ pub(crate) struct Class {
 pub(crate) struct Queues {
     kinds: Vec<Kind>,
     by_name: BTreeMap<Arc<str>, KindKey>,
-    classes: Vec<Class>,
-    by_kinds: BTreeMap<Vec<KindKey>, ClassKey>,
+    classes: Slab<Class>,
+    by_kinds: BTreeMap<Arc<[KindKey]>, ClassKey>,
     ready: BTreeSet<Rank>,
     /// Kinds with gated tasks.
     pub(crate) gated: BTreeSet<KindKey>,
@@ -107,7 +109,7 @@ impl Queues {
     }
 
     pub(crate) fn class(&self, key: ClassKey) -> &Class {
-        &self.classes[key.0 as usize]
+        &self.classes[key.0]
     }
 
     pub(crate) fn class_serves(&self, class: ClassKey, kind: KindKey) -> bool {
@@ -115,7 +117,7 @@ impl Queues {
     }
 
     pub(crate) fn classes(&self) -> impl Iterator<Item = (ClassKey, &Class)> {
-        self.classes.iter().enumerate().map(|(index, class)| (ClassKey(index as u32), class))
+        self.classes.iter().map(|(index, class)| (ClassKey(index), class))
     }
 
     /// The workers of a kind.
@@ -131,33 +133,42 @@ impl Queues {
     pub(crate) fn enlist(&mut self, worker: WorkerKey, mut kinds: Vec<KindKey>) -> ClassKey {
         kinds.sort_unstable();
         kinds.dedup();
+        let kinds: Arc<[KindKey]> = kinds.into();
         let key = match self.by_kinds.get(&kinds) {
             Some(key) => *key,
-            None => {
-                let key = ClassKey(self.classes.len() as u32);
-                for kind in &kinds {
-                    self.kinds[kind.0 as usize].classes.push(key);
-                }
-                self.classes.push(Class {
-                    kinds: kinds.clone(),
-                    members: BTreeSet::new(),
-                    open: BTreeSet::new(),
-                });
-                self.by_kinds.insert(kinds, key);
-                key
-            }
+            None => self.add_class(kinds),
         };
-        self.classes[key.0 as usize].members.insert(worker);
+        self.classes[key.0].members.insert(worker);
         key
     }
 
+    fn add_class(&mut self, kinds: Arc<[KindKey]>) -> ClassKey {
+        let class = Class { kinds: kinds.clone(), members: BTreeSet::new(), open: BTreeSet::new() };
+        let key = ClassKey(self.classes.insert(class));
+        for kind in kinds.iter() {
+            self.kinds[kind.0 as usize].classes.push(key);
+        }
+        self.by_kinds.insert(kinds, key);
+        key
+    }
+
+    /// Takes a worker that is not open out of its class. A class that nobody is in goes with it: workers
+    /// may announce more sets of kinds than anybody wants to search through.
     pub(crate) fn discharge(&mut self, worker: WorkerKey, class: ClassKey) {
-        self.classes[class.0 as usize].members.remove(&worker);
+        self.classes[class.0].members.remove(&worker);
+        if !self.classes[class.0].members.is_empty() {
+            return;
+        }
+        let gone = self.classes.remove(class.0);
+        self.by_kinds.remove(&gone.kinds);
+        for kind in gone.kinds.iter() {
+            self.kinds[kind.0 as usize].classes.retain(|other| *other != class);
+        }
     }
 
     /// Moves a worker to its new place among the open workers of its class, or takes it out.
     pub(crate) fn set_open(&mut self, arena: &Arena, class: ClassKey, old: Option<Load>, new: Option<Load>) {
-        let entry = &mut self.classes[class.0 as usize];
+        let entry = &mut self.classes[class.0];
         if let Some(old) = old {
             entry.open.remove(&old);
         }
@@ -165,9 +176,8 @@ impl Queues {
         let was_shut = entry.open.is_empty();
         entry.open.insert(new);
         if was_shut && old.is_none() {
-            for index in 0..self.classes[class.0 as usize].kinds.len() {
-                let kind = self.classes[class.0 as usize].kinds[index];
-                self.rerank(arena, kind);
+            for kind in entry.kinds.clone().iter() {
+                self.rerank(arena, *kind);
             }
         }
     }

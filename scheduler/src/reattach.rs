@@ -63,22 +63,25 @@ impl Scheduler {
             }
             return true;
         }
-        let is_free = entry.holder().is_none() && !entry.is_settled();
-        // An attempt that has been booked is over, whoever still runs it.
-        let is_new = lease.attempt > entry.attempt;
-        is_free && is_new && self.adopt(task, key, held)
+        self.adopt(task, key, held)
     }
 
-    /// Makes a lease of the broker's last life the current one. Returns whether it did: the leases of this
-    /// life are all known, and nobody gets a task of a kind that it does not serve.
-    pub(crate) fn adopt(&mut self, task: TaskKey, key: WorkerKey, held: &Held) -> bool {
-        let is_old = held.lease.epoch != self.config.epoch && held.lease.attempt <= ATTEMPT_MAX;
-        if !is_old || !self.serves(key, self.arena[task].kind) {
+    /// Makes a lease of the broker's last life the current one, if nobody else has the task. Returns
+    /// whether it did: the leases of this life are all known, and nobody gets a task of a kind that it does
+    /// not serve.
+    fn adopt(&mut self, task: TaskKey, key: WorkerKey, held: &Held) -> bool {
+        let entry = &self.arena[task];
+        let is_free = entry.holder().is_none() && !entry.is_settled();
+        // An attempt that has been booked is over, whoever still runs it.
+        let is_new = held.lease.attempt > entry.attempt && held.lease.attempt <= ATTEMPT_MAX;
+        let is_old_life = held.lease.epoch != self.config.epoch;
+        if !(is_free && is_new && is_old_life && self.serves(key, entry.kind)) {
             return false;
         }
         self.counters.leases_adopted += 1;
         self.detach(task);
         let Some(worker) = self.fleet.get_mut(key) else { return false };
+        worker.revoked.remove(&lease_key(&held.lease));
         let entry = &mut self.arena[task];
         entry.attempt = held.lease.attempt;
         entry.state = State::Assigned { worker: key, epoch: held.lease.epoch, at: self.now.time };
@@ -131,20 +134,16 @@ impl Scheduler {
             return None;
         }
         let (task, kind) = (self.arena[key].id, self.arena[key].kind);
-        if let Some((class, ended)) = self.orphans.claim_end(task)
-            && self.queues.class_serves(class, kind)
+        if let Some((kinds, ended)) = self.orphans.claim_end(task)
+            && kinds.binary_search(&kind).is_ok()
         {
             let settlement = settlement(task, Outcome::Succeeded, ended.attempt, Cause::Result);
             return Some(Settlement { result: ended.result, ..settlement });
         }
-        if let Some((worker, held)) = self.orphans.claim_lease(task) {
-            if self.adopt(key, worker, &held)
-                && let Some(entry) = self.fleet.get_mut(worker)
-            {
-                entry.revoked.remove(&lease_key(&held.lease));
-            } else {
-                self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
-            }
+        if let Some((worker, held)) = self.orphans.claim_lease(task)
+            && !self.adopt(key, worker, &held)
+        {
+            self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
         }
         None
     }

@@ -124,7 +124,8 @@ impl Scheduler {
             self.orphans.drop_lease(worker, ended.task);
             let Some(class) = self.fleet.get(worker).map(|worker| worker.class) else { return false };
             let open = self.slots.reattach.is_some();
-            return open && self.orphans.keep_end(class, ended, self.config.epoch);
+            let kinds = self.queues.class(class).kinds.clone();
+            return open && self.orphans.keep_end(kinds, ended, self.config.epoch);
         };
         if !was_revoked && self.arena[key].is_leased_to(worker, ended.epoch, ended.attempt) {
             self.end_attempt(key, ended, settled);

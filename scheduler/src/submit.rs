@@ -21,6 +21,11 @@ use crate::task::Task;
 /// that an empty one does not stay empty.
 const BUSY_RETRY: Duration = Duration::from_millis(200);
 
+/// One client may hold this many times as much of the queue as is free: a dynamic threshold, as switches
+/// share their buffers (Choudhury and Hahne, 1998). Alone it gets eight ninths; however many try to fill
+/// the queue, something always remains for one that comes with little.
+const SHARE_OF_FREE: usize = 8;
+
 /// What a batch found out about its tasks.
 #[derive(Default)]
 struct Sorted {
@@ -55,14 +60,16 @@ impl Scheduler {
     }
 
     fn sort_out(&mut self, client: ClientKey, tasks: Vec<NewTask>) -> Sorted {
-        let backlog = self.clients.get(client).map_or(0, |client| client.stream.waiting.len());
+        let holdings = self.clients.get(client).map_or((0, 0, 0), |client| {
+            (client.stream.waiting.len(), client.unsettled, client.unsettled_bytes)
+        });
         let mut sorted = Sorted { fresh: Vec::with_capacity(tasks.len()), ..Sorted::default() };
         for (index, task) in tasks.into_iter().enumerate() {
             if let Some(key) = self.arena.find(task.id) {
                 sorted.known.push(key);
                 continue;
             }
-            match self.check_room(&task, backlog, &sorted) {
+            match self.check_room(&task, holdings, &sorted) {
                 Ok(()) => {
                     self.counters.payloads_large += u64::from(task.payload.len() > PAYLOAD_BYTES_WARN);
                     sorted.fresh_bytes += task.payload.len();
@@ -85,7 +92,12 @@ impl Scheduler {
         sorted
     }
 
-    fn check_room(&self, task: &NewTask, backlog: usize, sorted: &Sorted) -> Result<(), (ErrorCode, String)> {
+    fn check_room(
+        &self,
+        task: &NewTask,
+        (backlog, held, held_bytes): (usize, usize, usize),
+        sorted: &Sorted,
+    ) -> Result<(), (ErrorCode, String)> {
         let config = &self.config;
         let bytes = task.payload.len();
         if bytes > PAYLOAD_BYTES_MAX {
@@ -104,6 +116,15 @@ impl Scheduler {
         }
         if self.payload_bytes + sorted.fresh_bytes + bytes > config.queue_bytes_max {
             return Err((ErrorCode::Busy, format!("the queue is full at {} bytes", config.queue_bytes_max)));
+        }
+        // Tasks put back from the dead set are let in over the limits, so there may be less than nothing.
+        let free = config.queue_tasks_max.saturating_sub(self.unsettled + sorted.fresh.len());
+        let free_bytes = config.queue_bytes_max.saturating_sub(self.payload_bytes + sorted.fresh_bytes);
+        if held + sorted.fresh.len() > free.saturating_mul(SHARE_OF_FREE)
+            || held_bytes + sorted.fresh_bytes > free_bytes.saturating_mul(SHARE_OF_FREE)
+        {
+            let text = format!("this client has its share of the queue: {held} tasks, {held_bytes} bytes");
+            return Err((ErrorCode::Busy, text));
         }
         if self.queues.kinds_len() + sorted.fresh_kinds.len() >= config.kinds_max
             && self.queues.find(&task.kind).is_none()

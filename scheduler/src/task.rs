@@ -27,6 +27,8 @@ pub(crate) struct Task {
     pub(crate) submitted: Wall,
     /// Who wants the outcome.
     pub(crate) owner: Option<ClientKey>,
+    /// Whose share of the queue it takes up, while it is not settled.
+    pub(crate) payer: Option<ClientKey>,
     /// The payload; after success, the result.
     pub(crate) data: Bytes,
     pub(crate) extra: Option<Box<Extra>>,

@@ -75,8 +75,11 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
         self.scheduler.poll_timeout().map(|(due, _)| self.clock.wake_at(due))
     }
 
-    pub(crate) fn is_due(&self) -> bool {
-        self.scheduler.poll_timeout().is_some_and(|(due, _)| due <= self.clock.now().time)
+    /// How long something has been due, if anything is.
+    pub(crate) fn late_by(&self) -> Option<Duration> {
+        let (due, _) = self.scheduler.poll_timeout()?;
+        let now = self.clock.now().time;
+        (due <= now).then(|| now.since(due))
     }
 
     pub(crate) fn handle_timeout(&mut self) {

@@ -7,7 +7,7 @@ use ganger_scheduler::input::{ClientRequest, TaskFilter, WorkerRequest};
 
 use crate::support::*;
 
-fn list(desk: &mut Desk, client: Client, filter: TaskFilter, limit: u32) -> Vec<TaskView> {
+fn list(desk: &mut Desk, client: Client, filter: &TaskFilter, limit: u32) -> Vec<TaskView> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
@@ -127,7 +127,7 @@ fn a_listing_goes_through_everything_once_and_filters() {
     assert_eq!(desk.outcomes(client).len(), 1);
     let mut numbers = |state, kind: Option<&str>| -> Vec<u32> {
         let filter = TaskFilter { state, kind: kind.map(str::to_owned) };
-        list(&mut desk, client, filter, 2).iter().map(|row| number(row.id)).collect()
+        list(&mut desk, client, &filter, 2).iter().map(|row| number(row.id)).collect()
     };
     assert_eq!(numbers(None, None), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(numbers(None, Some("other")), [8]);

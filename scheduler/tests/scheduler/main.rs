@@ -3,11 +3,13 @@
 mod support;
 
 mod cancelling;
+mod clients;
 mod credit;
 mod dispatching;
 mod draining;
 mod explaining;
 mod fencing;
+mod forgetting;
 mod knowing;
 mod promising;
 mod random;

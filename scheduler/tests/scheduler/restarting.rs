@@ -224,123 +224,6 @@ fn i10_recovering_twice_is_the_same_as_recovering_once() {
     assert_eq!((before.delayed, before.payload_bytes), (after.delayed, after.payload_bytes));
 }
 
-// ---- without a journal
-
-/// Task 1 runs on a worker; the broker restarts and knows nothing.
-fn forgotten() -> (Desk, Worker) {
-    let mut desk = Desk::new();
-    let (client, worker) = (desk.client(1), desk.worker(1, 1));
-    desk.submit(client, tasks([1]));
-    assert_eq!(desk.given(&worker), [(1, 1)]);
-    desk.start(&worker, &[lease(1, 1)]);
-    desk.restart_empty();
-    (desk, worker)
-}
-
-#[test]
-fn a_worker_before_its_client_keeps_the_attempt_that_runs() {
-    let (mut desk, worker) = forgotten();
-    let worker = desk.come_back(&worker, &[held_started(1, 1)]);
-    assert_eq!(desk.commands(&worker), [], "the client may still come");
-    let client = desk.client(1);
-    desk.resubmit(client, tasks([1]));
-    assert_eq!(desk.fetch(client, 1).map(|task| (task.state, task.attempt.0)), Some((TaskState::Running, 1)));
-    desk.pass(secs(6));
-    desk.end(&worker, vec![success(1, 1)]);
-    assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
-    assert_eq!(desk.counted("attempts_given"), 0, "it ran once");
-}
-
-#[test]
-fn a_client_before_its_worker_waits_for_the_attempt_that_runs() {
-    let (mut desk, worker) = forgotten();
-    let (client, other) = (desk.client(1), desk.worker(2, 1));
-    desk.resubmit(client, tasks([1]));
-    desk.pass(secs(4));
-    assert_eq!(desk.given(&other), []);
-    let worker = desk.come_back(&worker, &[held_started(1, 1)]);
-    desk.pass(secs(4));
-    assert_eq!(desk.given(&other), []);
-    desk.end(&worker, vec![success(1, 1)]);
-    assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
-}
-
-#[test]
-fn a_result_waits_for_the_client_that_hands_its_task_in_again() {
-    let (mut desk, worker) = forgotten();
-    let worker = desk.come_back(&worker, &[]);
-    desk.end(&worker, vec![success(1, 1)]);
-    let client = desk.client(1);
-    desk.resubmit(client, tasks([1]));
-    let items = desk.outcome_items(client);
-    assert_eq!((items[0].outcome, &items[0].result), (Outcome::Succeeded, &result(1)));
-}
-
-#[test]
-fn a_result_that_ends_an_orphaned_lease_waits_too() {
-    let (mut desk, worker) = forgotten();
-    let worker = desk.come_back(&worker, &[held_started(1, 1)]);
-    desk.end(&worker, vec![success(1, 1)]);
-    let client = desk.client(1);
-    desk.resubmit(client, tasks([1, 2]));
-    assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
-    desk.pass(secs(5));
-    assert_eq!(desk.given(&worker), [(2, 1)], "its slot is free");
-}
-
-#[test]
-fn orphans_are_stopped_when_the_window_ends_and_nobody_came() {
-    let (mut desk, worker) = forgotten();
-    let worker = desk.come_back(&worker, &[held_started(1, 1)]);
-    desk.pass_ms(4_999);
-    assert_eq!(desk.commands(&worker), []);
-    desk.pass_ms(1);
-    assert_eq!(desk.commands(&worker), [stop(1, 1, 1)]);
-    let client = desk.client(1);
-    desk.resubmit(client, tasks([1]));
-    assert_eq!(desk.given(&worker), [], "its slot is not free before it says so");
-    desk.end(&worker, vec![ended(1, 1, AttemptEnd::Cancelled)]);
-    assert_eq!(desk.given(&worker), [(1, 1)]);
-}
-
-#[test]
-fn a_new_task_is_not_held_back_in_the_window() {
-    let mut desk = Desk::early(|_| ());
-    let (client, worker) = (desk.client(1), desk.worker(1, 2));
-    desk.submit(client, tasks([1]));
-    assert_eq!(desk.given(&worker), [(1, 1)]);
-    desk.resubmit(client, tasks([2]));
-    assert_eq!(desk.given(&worker), []);
-    desk.pass(secs(5));
-    assert_eq!(desk.given(&worker), [(2, 1)]);
-}
-
-#[test]
-fn an_orphan_of_another_kind_than_its_worker_serves_is_not_believed() {
-    let mut desk = Desk::early(|config| config.epoch = Epoch(2));
-    let holding = vec![Held { lease: lease(1, 1), started: true }];
-    let liar = desk.join(ganger_scheduler::input::WorkerHello { holding, ..worker_hello(1, &["other"], 1) });
-    desk.end(&liar, vec![success(2, 1)]);
-    let client = desk.client(1);
-    desk.resubmit(client, tasks([1, 2]));
-    assert_eq!(desk.commands(&liar), [stop(1, 1, 1)]);
-    assert_eq!(desk.outcomes(client), []);
-    assert_eq!(desk.scheduler.status().delayed, 2);
-}
-
-#[test]
-fn of_two_workers_that_claim_one_orphan_the_first_has_it() {
-    let (mut desk, worker) = forgotten();
-    let first = desk.come_back(&worker, &[held_started(1, 1)]);
-    let holding = vec![held_started(1, 1)];
-    let second = desk.join(ganger_scheduler::input::WorkerHello { holding, ..worker_hello(2, &[KIND], 1) });
-    assert_eq!(desk.commands(&second), [stop(1, 1, 1)]);
-    let client = desk.client(1);
-    desk.resubmit(client, tasks([1]));
-    desk.end(&first, vec![success(1, 1)]);
-    assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
-}
-
 #[test]
 fn i14_a_wall_clock_that_was_set_back_while_the_broker_was_down_holds_nothing_up() {
     let mut desk = Desk::new();
@@ -368,4 +251,38 @@ fn i14_a_wall_clock_that_was_set_back_while_the_broker_was_down_holds_nothing_up
     assert_eq!(desk.given(&worker), [(1, 2)]);
     assert_eq!(desk.fetch(client, 3).map(|task| task.state), Some(TaskState::Queued));
     assert_eq!(desk.fetch(client, 4).and_then(|task| task.outcome), Some(Outcome::Expired));
+}
+
+#[test]
+fn a_task_that_started_once_does_not_expire_after_a_restart_either() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, vec![task_with(1, |options| options.ttl_ms = Some(8_000))]);
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.end(&worker, vec![failure_with(1, 1, |detail| detail.retry_after = Some(secs(60)))]);
+    let mut other = desk.recovered();
+    for desk in [&mut desk, &mut other] {
+        desk.pass(secs(30));
+        let client = desk.client(2);
+        assert_eq!(desk.fetch(client, 1).map(|task| task.state), Some(TaskState::Delayed));
+    }
+}
+
+#[test]
+fn a_lease_that_was_refused_once_can_be_adopted_later_and_counts_then() {
+    let (mut desk, worker) = restarted(|_| ());
+    let other = desk.worker(2, 1);
+    desk.pass(secs(5));
+    assert_eq!(desk.given(&other), [(1, 1)]);
+    let held = Held { lease: lease_of(1, 1, 5), started: true };
+    let worker = desk.come_back(&worker, &[held]);
+    assert_eq!(desk.commands(&worker), [stop(1, 1, 5)], "another has it");
+    desk.drain_worker(&other);
+    desk.end(&other, vec![ended_of(lease_of(2, 1, 1), AttemptEnd::Returned)]);
+    desk.cut(worker.conn);
+    let worker = desk.come_back(&worker, &[held]);
+    let client = desk.client(1);
+    assert_eq!(desk.fetch(client, 1).map(|task| (task.state, task.attempt.0)), Some((TaskState::Running, 5)));
+    desk.end(&worker, vec![ended_of(held.lease, AttemptEnd::Interrupted)]);
+    assert_eq!(desk.given(&worker), [(1, 6)]);
 }

@@ -264,3 +264,39 @@ fn a_task_without_an_outcome_cannot_be_retried() {
     let (mut desk, client, _) = one_task(|_| ());
     assert_eq!(desk.retry(client, &[1]), [(0, ErrorCode::NotRetryable)]);
 }
+
+#[test]
+fn the_history_of_a_task_keeps_its_newest_attempts() {
+    let (mut desk, client, worker) = one_task(|_| ());
+    let most = ganger_common::view::HISTORY_MAX as u32;
+    for attempt in 1..=most + 5 {
+        desk.end(&worker, vec![ended(1, attempt, Interrupted)]);
+        assert_eq!(desk.given(&worker), [(1, attempt + 1)]);
+    }
+    let attempts = desk.fetch(client, 1).map(|task| task.attempts).unwrap_or_default();
+    let numbers: Vec<u32> = attempts.iter().map(|attempt| attempt.attempt.0).collect();
+    assert_eq!(numbers, (6..=most + 5).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_report_without_a_number_is_not_acknowledged() {
+    let (mut desk, _, worker) = one_task(|_| ());
+    desk.start(&worker, &[lease(1, 1)]);
+    desk.assert_quiet();
+    assert_eq!(desk.scheduler.status().running, 1);
+}
+
+#[test]
+fn a_run_limit_that_passed_leaves_the_slot_to_the_worker_until_it_says_that_it_stopped() {
+    let (mut desk, client, worker) = one_task(|options| {
+        options.run_limit_ms = Some(1_000);
+        options.backoff_ms = Some(0);
+    });
+    desk.start(&worker, &[lease(1, 1)]);
+    desk.pass_ms(2_100);
+    assert_eq!(desk.commands(&worker).len(), 1, "a cancel, and no task");
+    assert_eq!(desk.reasons(client, 1)[0], ganger_common::view::ReasonCode::NoCredit);
+    desk.end(&worker, vec![ended(1, 1, TimedOut)]);
+    assert_eq!(desk.given(&worker), [(1, 2)]);
+    assert_eq!(history(&mut desk, client, 1), [TimedOut], "counted once");
+}

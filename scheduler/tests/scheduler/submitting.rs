@@ -116,6 +116,16 @@ fn a_queue_full_of_bytes_answers_busy_and_still_takes_what_fits() {
 }
 
 #[test]
+fn a_client_that_fills_the_queue_leaves_room_for_one_that_comes_with_little() {
+    let mut desk = Desk::with(|config| config.queue_tasks_max = 900);
+    let greedy = desk.client(1);
+    let refused = desk.submit_some(greedy, false, tasks(1..=900));
+    assert!((90..=110).contains(&refused.len()), "alone it gets eight ninths: {} refused", refused.len());
+    let modest = desk.client(2);
+    desk.submit(modest, tasks(1_001..=1_040));
+}
+
+#[test]
 fn an_oversized_payload_is_refused_for_good() {
     let mut desk = Desk::new();
     let client = desk.client(1);

@@ -1,6 +1,7 @@
 //! Anything in any order: several clients and workers that fail, repeat themselves and come back, a slow
 //! journal, a broker that stalls and restarts.
 
+mod hearing;
 mod oracle;
 mod peers;
 mod settling;
@@ -44,6 +45,15 @@ proptest! {
     #[test]
     fn i12_when_faults_end_everything_accepted_settles_exactly_once(steps in steps(150)) {
         let mut sim = run(&steps, |_| ());
+        sim.settle_down();
+        sim.check_everything_settled();
+    }
+
+    #[test]
+    fn i12_what_clients_wait_for_settles_though_the_broker_forgets_everything(steps in steps(150)) {
+        let mut sim = Sim::new(|_| ());
+        sim.in_memory = true;
+        steps.iter().for_each(|step| sim.step(step));
         sim.settle_down();
         sim.check_everything_settled();
     }

@@ -31,8 +31,9 @@ pub(super) struct SimWorker {
 }
 
 impl SimWorker {
-    pub(super) fn new(n: u8) -> Self {
-        let kinds: &[&str] = if n.is_multiple_of(2) { &[KIND] } else { &[KIND, "other"] };
+    /// The n-th process. Who takes the place of another serves what that one did.
+    pub(super) fn new(n: u8, place: usize) -> Self {
+        let kinds: &[&str] = if place.is_multiple_of(2) { &[KIND] } else { &[KIND, "other"] };
         let hello = worker_hello(n, kinds, u32::from(n % 3) + 1);
         Self { hello, conn: None, held: Vec::new(), owed: Vec::new(), recall: None, drains: false }
     }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use ganger_common::message::Lease;
-use ganger_common::{AttemptEnd, Epoch, ErrorCode, Outcome, Revision, TaskId};
+use ganger_common::{Epoch, Revision, TaskId};
 use ganger_scheduler::Config;
-use ganger_scheduler::effect::{ClientReply, Effect, Publication, WorkerCommand};
+use ganger_scheduler::effect::Effect;
 use ganger_scheduler::input::{ClientRequest, KnowledgeOp, NewTask, WorkerRequest};
 
 use super::oracle::Oracle;
 use super::peers::{SimClient, SimWorker};
-use super::steps::{CLIENTS, Flavour, Step, TASKS, WORKERS};
+use super::steps::{CLIENTS, Flavour, Step, WORKERS};
 use crate::support::*;
 
 pub(super) struct Sim {
@@ -21,7 +21,9 @@ pub(super) struct Sim {
     /// Every effect that anybody could see.
     pub(super) log: Vec<Effect>,
     /// The last attempt of each task that was given out.
-    given: BTreeMap<TaskId, Lease>,
+    pub(super) given: BTreeMap<TaskId, Lease>,
+    /// The journal is lost with the broker's process.
+    pub(super) in_memory: bool,
     incarnations: u8,
     seq: u64,
 }
@@ -36,10 +38,11 @@ impl Sim {
         let mut sim = Self {
             desk,
             clients: (0..CLIENTS).map(|_| SimClient::default()).collect(),
-            workers: (1..=WORKERS as u8).map(SimWorker::new).collect(),
+            workers: (1..).zip(0..WORKERS).map(|(n, place)| SimWorker::new(n, place)).collect(),
             oracle: Oracle::default(),
             log: Vec::new(),
             given: BTreeMap::new(),
+            in_memory: false,
             incarnations: WORKERS as u8,
             seq: 0,
         };
@@ -92,9 +95,8 @@ impl Sim {
             }
             Step::WorkerForgets { worker } => {
                 // What was on the way when the connection broke never arrived.
-                if self.workers[*worker].conn.is_none() {
-                    self.workers[*worker].held.retain(|held| held.started);
-                }
+                self.worker_cut(*worker);
+                self.workers[*worker].held.retain(|held| held.started);
             }
             Step::WorkerGoodbye { worker } => {
                 self.tell(*worker, WorkerRequest::Goodbye);
@@ -142,128 +144,6 @@ impl Sim {
             }
             Step::Restart => self.restart(),
         }
-    }
-
-    pub(super) fn look(&mut self) {
-        self.oracle.read(&self.desk.journal, self.desk.safe);
-        for effect in self.desk.take() {
-            self.log.push(effect.clone());
-            match effect {
-                Effect::ToClient { conn, reply } => {
-                    if let Some(at) = self.clients.iter().position(|client| client.conn == Some(conn)) {
-                        self.client_hears(at, reply);
-                    }
-                }
-                Effect::ToWorker { conn, command } => {
-                    if let Some(at) = self.workers.iter().position(|worker| worker.conn == Some(conn)) {
-                        self.worker_hears(at, command);
-                    }
-                }
-                Effect::Publish(Publication::Delta { change, .. }) => {
-                    self.workers.iter_mut().for_each(|worker| worker.learn(change.revision));
-                }
-                Effect::Close { conn } => {
-                    self.clients
-                        .iter_mut()
-                        .filter(|client| client.conn == Some(conn))
-                        .for_each(|it| it.conn = None);
-                    self.workers
-                        .iter_mut()
-                        .filter(|worker| worker.conn == Some(conn))
-                        .for_each(|it| it.conn = None);
-                }
-                Effect::Publish(_) => {}
-                Effect::Append { .. } | Effect::Drained => panic!("not here: {effect:?}"),
-            }
-        }
-    }
-
-    fn client_hears(&mut self, at: usize, reply: ClientReply) {
-        let small = self.is_small();
-        let client = &mut self.clients[at];
-        match reply {
-            ClientReply::Accepted { seq, refused } => {
-                let tasks = client.pending.remove(&seq).expect("an answer to a submission that was made");
-                for (index, task) in (0..).zip(tasks) {
-                    if refused.iter().all(|no| no.index != index) {
-                        assert!(
-                            small || self.oracle.accepted.contains(&task.id),
-                            "I8: {} was promised",
-                            task.id
-                        );
-                        client.waits.insert(number(task.id), task);
-                    }
-                }
-            }
-            ClientReply::Outcomes { upto, items } => {
-                assert_eq!(upto, client.read + items.len() as u64, "outcomes are numbered through");
-                client.read = upto;
-                for item in items {
-                    let known = self.oracle.settled.get(&item.task);
-                    assert!(small || known == Some(&item.outcome), "I8: {item:?}, not {known:?}");
-                    client.waits.remove(&number(item.task));
-                }
-            }
-            ClientReply::Verdicts { req, refused } => {
-                for (index, n) in (0..).zip(client.cancels.remove(&req).unwrap_or_default()) {
-                    let outcome = self.oracle.settled.get(&id(n));
-                    let cancelled = outcome == Some(&Outcome::Cancelled);
-                    assert!(
-                        small || cancelled || refused.iter().any(|no| no.index == index),
-                        "I18: {n} is {outcome:?}"
-                    );
-                }
-            }
-            ClientReply::Goodbye { .. } => client.conn = None,
-            _ => {}
-        }
-    }
-
-    fn worker_hears(&mut self, at: usize, command: WorkerCommand) {
-        let small = self.is_small();
-        let worker = &mut self.workers[at];
-        match command {
-            WorkerCommand::Tasks { epoch, tasks } => {
-                for dispatch in tasks {
-                    let lease = Lease { task: dispatch.task, epoch, attempt: dispatch.attempt };
-                    let last = self.given.insert(dispatch.task, lease);
-                    let newer = last.is_none_or(|last| last.epoch < epoch || last.attempt < lease.attempt);
-                    assert!(newer || small, "I4: {lease:?} after {last:?}");
-                    let worker = &mut self.workers[at];
-                    assert!(
-                        worker.hello.kinds.contains(&dispatch.kind),
-                        "{} was not announced",
-                        dispatch.kind
-                    );
-                    worker.held.push(ganger_scheduler::input::Held { lease, started: false });
-                }
-            }
-            WorkerCommand::Recall { recall, count } => worker.hand_back(recall, count),
-            WorkerCommand::Cancel { leases, .. } => worker.stop(&leases),
-            WorkerCommand::Ack { upto, stale } => {
-                let done = worker.owed.extract_if(.., |(seq, _)| seq.is_some_and(|seq| seq <= upto));
-                for (_, ended) in done.filter(|(_, ended)| ended.end == AttemptEnd::Succeeded) {
-                    let lease = Lease { task: ended.task, epoch: ended.epoch, attempt: ended.attempt };
-                    let settled = self.oracle.settled.contains_key(&ended.task);
-                    // The result of a task that the journal did not have waits for its client, for a while.
-                    let orphan = lease.epoch != self.desk.scheduler.status().epoch;
-                    assert!(
-                        small || settled || orphan || stale.contains(&lease),
-                        "I8: {lease:?} was acknowledged"
-                    );
-                }
-            }
-            WorkerCommand::Goodbye { .. } => worker.conn = None,
-            WorkerCommand::Error(refused) => {
-                assert!(matches!(refused.code, ErrorCode::TooManySessions), "{refused:?}");
-            }
-            _ => {}
-        }
-    }
-
-    /// With little room, outcomes are forgotten, and a task that comes again is another one.
-    pub(super) fn is_small(&self) -> bool {
-        self.desk.scheduler.config().dead_set_max < TASKS as usize
     }
 
     fn ask(&mut self, client: usize, request: ClientRequest) {
@@ -342,7 +222,7 @@ impl Sim {
 
     pub(super) fn replace_worker(&mut self, worker: usize) {
         self.incarnations += 1;
-        self.workers[worker] = SimWorker::new(self.incarnations);
+        self.workers[worker] = SimWorker::new(self.incarnations, worker);
     }
 
     pub(super) fn worker_back(&mut self, worker: usize) {
@@ -384,9 +264,16 @@ impl Sim {
     }
 
     fn restart(&mut self) {
-        self.desk.restart();
         self.clients.iter_mut().for_each(|client| client.conn = None);
         self.workers.iter_mut().for_each(|worker| worker.conn = None);
+        if self.in_memory {
+            self.desk.restart_empty();
+            self.oracle = Oracle::default();
+            // The map of the last life is gone, and with it its revisions.
+            self.workers.iter_mut().for_each(|worker| worker.hello.revision = Revision(0));
+            return self.look();
+        }
+        self.desk.restart();
         let newest = self.desk.scheduler.status().revision;
         // Nothing that was not safe was ever told.
         assert!(self.workers.iter().all(|worker| worker.hello.revision <= newest), "I16");

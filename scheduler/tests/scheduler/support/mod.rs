@@ -120,6 +120,7 @@ impl Desk {
         let mut config = self.scheduler.config().clone();
         config.epoch = config.epoch.next();
         self.replace(Scheduler::new(config, self.now));
+        self.safe = 0;
         self.drain();
     }
 
