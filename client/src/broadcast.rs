@@ -176,7 +176,8 @@ impl Broadcasts {
                 self.feed.reopen().await?;
                 continue;
             };
-            let topic = std::str::from_utf8(&topic).ok().and_then(|topic| topic.strip_prefix(BROADCAST_PREFIX));
+            let topic =
+                std::str::from_utf8(&topic).ok().and_then(|topic| topic.strip_prefix(BROADCAST_PREFIX));
             if let Some(topic) = topic {
                 return Ok(Broadcast { topic: topic.to_owned(), body });
             }

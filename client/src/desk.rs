@@ -11,13 +11,13 @@ use dashmap::DashMap;
 use ganger_common::TaskId;
 use ganger_common::message::Durability;
 use parking_lot::Mutex;
-use slab::Slab;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::error::{Error, Result};
 use crate::events::Sink;
 use crate::ids::IdSource;
 use crate::pipe::Lane;
+use crate::places::Places;
 use crate::session::request::{Answer, Request};
 use crate::session::{Broker, REQUESTS_MAX, Settled, Submission, Token, window};
 use crate::task::TaskOutcome;
@@ -61,8 +61,7 @@ pub enum LinkState {
 #[derive(Debug, Default)]
 struct Inner {
     orders: Orders,
-    slots: Slab<Slot>,
-    lanes: Slab<Lane>,
+    places: Places,
     next_question: Token,
     /// The I/O thread is gone: nothing that is put in would be looked at.
     over: Option<Error>,
@@ -81,27 +80,6 @@ impl Orders {
     fn is_empty(&self) -> bool {
         self.submissions.is_empty() && self.watches.is_empty() && self.questions.is_empty() && !self.close
     }
-}
-
-/// A place where one caller waits for one task.
-#[derive(Debug, Default)]
-struct Slot {
-    accepted: Option<Durability>,
-    end: Option<Result<TaskOutcome>>,
-    waker: Option<Waker>,
-    /// The handle was dropped: nobody will look.
-    is_left: bool,
-}
-
-/// Tokens with this bit name a lane, and an item in it; the others name a slot.
-const LANE: Token = 1 << 63;
-
-pub(crate) fn lane_token(lane: usize, tag: u32) -> Token {
-    LANE | (lane as Token) << 32 | Token::from(tag)
-}
-
-fn lane_of(token: Token) -> Option<(usize, u32)> {
-    (token & LANE != 0).then_some((((token & !LANE) >> 32) as usize, token as u32))
 }
 
 impl Desk {
@@ -180,7 +158,7 @@ impl Desk {
     /// Hands in one task that has entered the window; returns the place to wait at.
     pub(crate) fn submit(&self, make: impl FnOnce(Token) -> Submission) -> Result<usize> {
         self.order(|inner| {
-            let slot = inner.slots.insert(Slot::default());
+            let slot = inner.places.add_slot();
             inner.orders.submissions.push(make(slot as Token));
             slot
         })
@@ -194,9 +172,7 @@ impl Desk {
         submissions: impl Iterator<Item = Submission>,
     ) -> Result<()> {
         self.order(|inner| {
-            if let Some(lane) = inner.lanes.get_mut(lane) {
-                lane.outstanding += count;
-            }
+            inner.places.expect(lane, count);
             inner.orders.submissions.extend(submissions);
         })
     }
@@ -204,7 +180,7 @@ impl Desk {
     /// Asks for the outcome of a task; returns the place to wait at.
     pub(crate) fn watch(&self, task: TaskId, events: bool) -> Result<usize> {
         self.order(|inner| {
-            let slot = inner.slots.insert(Slot::default());
+            let slot = inner.places.add_slot();
             inner.orders.watches.push((slot as Token, task, events));
             slot
         })
@@ -264,113 +240,42 @@ impl Desk {
 
     pub(crate) fn accepted(&self, tokens: &[Token], durability: Durability, wakers: &mut Vec<Waker>) {
         let mut inner = self.inner.lock();
-        for token in tokens {
-            match lane_of(*token) {
-                Some((lane, tag)) => {
-                    if let Some(lane) = inner.lanes.get_mut(lane) {
-                        wakers.extend(lane.accepted(tag));
-                    }
-                }
-                None => {
-                    if let Some(slot) = inner.slots.get_mut(*token as usize) {
-                        slot.accepted = Some(durability);
-                        wakers.extend(slot.waker.take());
-                    }
-                }
-            }
-        }
+        tokens.iter().for_each(|token| inner.places.accepted(*token, durability, wakers));
     }
 
     pub(crate) fn settled(&self, settled: Vec<Settled>, wakers: &mut Vec<Waker>) {
         let mut inner = self.inner.lock();
         for Settled { token, outcome } in settled {
-            inner.end_of(token, Ok(outcome), wakers);
+            inner.places.ended(token, Ok(outcome), wakers);
         }
     }
 
     pub(crate) fn failed(&self, token: Token, task: TaskId, error: Error, wakers: &mut Vec<Waker>) {
-        self.inner.lock().end_of(token, Err((task, error)), wakers);
+        self.inner.lock().places.ended(token, Err((task, error)), wakers);
     }
 
     /// Polls for the acknowledgement of a task.
     pub(crate) fn poll_accepted(&self, slot: usize, waker: &Waker) -> Poll<Result<Durability>> {
-        let mut inner = self.inner.lock();
-        let Some(slot) = inner.slots.get_mut(slot) else { return Poll::Ready(Err(Error::Closed)) };
-        match (slot.accepted, &slot.end) {
-            (Some(durability), _) => Poll::Ready(Ok(durability)),
-            (None, Some(Err(error))) => Poll::Ready(Err(error.clone())),
-            // Settled without an acknowledgement: a task that was only watched.
-            (None, Some(Ok(_))) => Poll::Ready(Ok(Durability::Memory)),
-            (None, None) => {
-                slot.waker = Some(waker.clone());
-                Poll::Pending
-            }
-        }
+        self.inner.lock().places.poll_accepted(slot, waker)
     }
 
     /// Polls for the end of a task.
     pub(crate) fn poll_end(&self, slot: usize, waker: &Waker) -> Poll<Result<TaskOutcome>> {
-        let mut inner = self.inner.lock();
-        let Some(slot) = inner.slots.get_mut(slot) else { return Poll::Ready(Err(Error::Closed)) };
-        match &slot.end {
-            Some(end) => Poll::Ready(end.clone()),
-            None => {
-                slot.waker = Some(waker.clone());
-                Poll::Pending
-            }
-        }
+        self.inner.lock().places.poll_end(slot, waker)
     }
 
     /// Nobody will look at this place any more.
-    pub(crate) fn leave_slot(&self, index: usize) {
+    pub(crate) fn leave_slot(&self, slot: usize) {
         let mut inner = self.inner.lock();
         let is_over = inner.over.is_some();
-        if let Some(slot) = inner.slots.get_mut(index) {
-            slot.is_left = true;
-            slot.waker = None;
-            // The session may still speak of it; then whoever hears that clears it away.
-            if slot.end.is_some() || is_over {
-                inner.slots.try_remove(index);
-            }
-        }
+        inner.places.leave_slot(slot, is_over);
     }
 
     pub(crate) fn add_lane(&self, lane: Lane) -> usize {
-        self.inner.lock().lanes.insert(lane)
+        self.inner.lock().places.add_lane(lane)
     }
 
     pub(crate) fn with_lane<T>(&self, lane: usize, look: impl FnOnce(&mut Lane) -> T) -> Option<T> {
-        let mut inner = self.inner.lock();
-        let result = inner.lanes.get_mut(lane).map(look);
-        if inner.lanes.get(lane).is_some_and(Lane::is_abandoned) {
-            inner.lanes.try_remove(lane);
-        }
-        result
-    }
-}
-
-impl Inner {
-    fn end_of(
-        &mut self,
-        token: Token,
-        end: std::result::Result<TaskOutcome, (TaskId, Error)>,
-        wakers: &mut Vec<Waker>,
-    ) {
-        if let Some((index, tag)) = lane_of(token) {
-            let Some(lane) = self.lanes.get_mut(index) else { return };
-            wakers.extend(lane.ended(tag, end));
-            if lane.is_abandoned() {
-                self.lanes.try_remove(index);
-            }
-            return;
-        }
-        let index = token as usize;
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        if slot.is_left {
-            self.slots.try_remove(index);
-            return;
-        }
-        slot.end = Some(end.map_err(|(_, error)| error));
-        wakers.extend(slot.waker.take());
+        self.inner.lock().places.with_lane(lane, look)
     }
 }

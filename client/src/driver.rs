@@ -214,8 +214,7 @@ impl<C: Connector> Driver<C> {
             Effect::Connect => {
                 let (connector, endpoint) = (self.connector.clone(), self.endpoint.clone());
                 let limits = self.limits.clone();
-                self.connecting =
-                    Some(Box::pin(async move { connector.connect(&endpoint, &limits).await }));
+                self.connecting = Some(Box::pin(async move { connector.connect(&endpoint, &limits).await }));
             }
             Effect::Disconnect => {
                 if let Some(connection) = self.connection.take() {
@@ -228,9 +227,12 @@ impl<C: Connector> Driver<C> {
             }
             Effect::Down { reason, retry_at } => {
                 let pause = retry_at.saturating_duration_since(Instant::now());
-                debug!(reason, ?pause, "no connection");
                 self.connection = None;
-                self.desk.state.send_replace(LinkState::Down { reason: Some(reason) });
+                let state = LinkState::Down { reason: Some(reason.clone()) };
+                match self.desk.state.send_replace(state) {
+                    LinkState::Open(_) => warn!(reason, "the connection to the broker is lost; trying again"),
+                    _ => debug!(reason, ?pause, "no connection"),
+                }
             }
             Effect::Notice { code, text } => warn!(%code, text, "the broker complains"),
             // The loop sees it, and leaves.

@@ -237,7 +237,9 @@ impl KnowledgeWatch {
     async fn catch_up(&mut self) -> Result<()> {
         loop {
             match self.knowledge.ask(Ask::Since(self.known)).await {
-                Ok(Reply::Changes { revision, .. }) if revision < self.known => return self.begin_anew().await,
+                Ok(Reply::Changes { revision, .. }) if revision < self.known => {
+                    return self.begin_anew().await;
+                }
                 Ok(Reply::Changes { revision, items }) => {
                     let Some(last) = items.last() else { return Ok(()) };
                     self.known = last.revision;

@@ -33,6 +33,7 @@ mod ids;
 pub mod json;
 mod knowledge;
 mod pipe;
+mod places;
 mod requests;
 pub mod session;
 mod task;

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use ganger_common::TaskId;
 use tokio::sync::Semaphore;
 
-use crate::desk::{Desk, lane_token};
+use crate::desk::Desk;
 use crate::error::{Error, Result};
+use crate::places::lane_token;
 use crate::session::Submission;
 use crate::task::{NewTask, TaskOutcome};
 

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     pub(crate) drain_deadline: Duration,
 
     /// What is logged: a level, or levels by module, such as "info,ganger_worker=debug".
-    #[arg(long, env = "GANGER_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "GANGER_LOG", default_value = "info,zeromq=warn", value_name = "FILTER")]
     pub(crate) log: String,
 
     /// How logs are written, to standard error.

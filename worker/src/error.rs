@@ -135,3 +135,21 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for HandlerError
         Self { text, is_final: false, retry_after: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_becomes_a_handler_error_with_its_causes() {
+        fn fails() -> anyhow::Result<()> {
+            let cause = "x".parse::<u8>().map_err(anyhow::Error::from);
+            cause.map(drop).map_err(|error| error.context("bad number"))
+        }
+        fn handler() -> Result<(), HandlerError> {
+            Ok(fails()?)
+        }
+        assert_eq!(handler(), Err(HandlerError::new("bad number: invalid digit found in string")));
+        assert_eq!(HandlerError::from("text"), HandlerError::from("text".to_owned()));
+    }
+}

@@ -2,6 +2,9 @@
 
 mod args;
 
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
 use anyhow::Context as _;
 use ganger_transport::{raise_nofile_limit, zmq::ZmqConnector};
 use ganger_worker::{Engine, Stopped, Worker, WorkerError, WorkerHandle, builtin, exec};
@@ -10,6 +13,9 @@ use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 use args::{Args, LogFormat};
+
+/// How long the process stays after everything has been said.
+const EXIT_LINGER: Duration = Duration::from_millis(20);
 
 fn main() {
     let args = Args::read();
@@ -48,6 +54,7 @@ fn wrong(text: &str) -> ! {
 fn start_log(args: &Args) -> Result<(), String> {
     let filter = EnvFilter::try_new(&args.log).map_err(|error| error.to_string())?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -57,26 +64,31 @@ fn start_log(args: &Args) -> Result<(), String> {
 
 /// Returns whether the broker knows everything.
 async fn run(args: &Args, programs: &exec::Programs) -> anyhow::Result<bool> {
+    // Before anything runs: a signal that came earlier would end the process on the spot.
+    let mut signals = Signals::new().context("cannot listen for signals")?;
     let engine = std::sync::Arc::new(Engine::for_this_machine()?);
     let connector = ZmqConnector::default();
     let mut workers = JoinSet::new();
     let mut handles = Vec::new();
     for number in 1..=args.instances {
         let worker =
-            build(args, programs, number, &connector).unwrap_or_else(|error| wrong(&error.to_string()));
+            build(args, programs, number, &connector).unwrap_or_else(|error| wrong(&explain(&error)));
         tracing::debug!(worker = %worker.id(), number, "a worker starts");
         handles.push(worker.handle());
         let engine = engine.clone();
         workers.spawn(async move { worker.run_on(&engine, std::future::pending()).await });
     }
     tracing::info!(broker = %args.broker, workers = args.instances, "working");
-    let mut signals = Signals::new().context("cannot listen for signals")?;
     let mut is_complete = true;
     loop {
         tokio::select! {
             ended = workers.join_next() => match ended {
                 Some(ended) => is_complete &= tell(&ended.context("a worker panicked")??),
-                None => return Ok(is_complete),
+                None => {
+                    // What was said last may still be on its way to the system's buffers.
+                    tokio::time::sleep(EXIT_LINGER).await;
+                    return Ok(is_complete);
+                }
             },
             is_second = signals.next() => match is_second {
                 false => {
@@ -111,6 +123,20 @@ fn build(
         builder = builtin::serve(builder, kind);
     }
     programs.serve(builder).build_with(connector.clone())
+}
+
+/// What is wrong, by the names of the flags.
+fn explain(error: &WorkerError) -> String {
+    match error {
+        WorkerError::NoHandlers => {
+            format!("--kinds: {error}; allowed is at least one kind here or in --exec")
+        }
+        WorkerError::Twice { .. } => format!("--kinds, --exec: {error}; leave it out of one of them"),
+        WorkerError::Kind { .. } | WorkerError::TooManyKinds { .. } => format!("--exec: {error}"),
+        WorkerError::Name { .. } => format!("--name: {error}"),
+        WorkerError::Slots { .. } => format!("--slots: {error}"),
+        other => other.to_string(),
+    }
 }
 
 /// Says how a worker ended. Returns whether the broker knows everything.

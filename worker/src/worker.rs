@@ -153,6 +153,9 @@ impl<C: Connector> Worker<C> {
     /// # Errors
     /// When the broker refuses the worker for good, or the system gives no thread. A broker that is away is
     /// no error: the worker waits for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the worker without a goodbye: the broker has its tasks run elsewhere.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Stopped, WorkerError> {
         let engine = Engine::for_this_machine()?;
         self.run_on(&engine, stop).await

@@ -164,8 +164,7 @@ pub(crate) struct TasksArgs {
 #[derive(Args, Debug)]
 pub(crate) struct DrainArgs {
     /// Workers by id or name.
-    #[arg(value_name = "WORKER", required_unless_present_any = ["all", "itself"],
-          conflicts_with_all = ["all", "itself"])]
+    #[arg(value_name = "WORKER", conflicts_with_all = ["all", "itself"])]
     pub(crate) workers: Vec<String>,
     /// All workers.
     #[arg(long)]
@@ -205,13 +204,21 @@ pub(crate) type FileArg = PathBuf;
 
 /// Reads the command line.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
-    Cli::try_parse_from(args).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.render().ansi().to_string()),
+    let cli = Cli::try_parse_from(args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Told(error.render().to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Exit::Usage("a subcommand is missing; see `ganger --help`".to_owned())
         }
         _ => Exit::Usage(one_line(&error.render().to_string())),
-    })
+    })?;
+    match &cli.command {
+        // Nothing named must not mean everything.
+        Command::Drain(drain) if drain.workers.is_empty() && !drain.all && !drain.itself => {
+            let text = "drain: name a WORKER, or say --all for all of them or --itself for the broker";
+            Err(Exit::Usage(text.to_owned()))
+        }
+        _ => Ok(cli),
+    }
 }
 
 /// What is wrong, in one line: clap takes several, and adds the usage.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{number, text};
+use super::output::{must, number, text};
 use super::progress;
 
 /// Measure throughput and latency against a running broker and its workers.
@@ -105,9 +105,8 @@ impl Figures {
             row.extend(QUANTILES.iter().map(|(_, at)| number(millis(histogram.value_at_quantile(*at)))));
             row
         };
-        let header = ["MILLISECONDS", "P50", "P90", "P99", "P99.9", "MAX"];
-        let rows =
-            vec![row("submit to accepted", &self.accepted), row("submit to settled", &self.settled)];
+        let header = ["MILLISECONDS", "P50", "P90", "P99", "P99.9", "MAX"].map(must);
+        let rows = vec![row("submit to accepted", &self.accepted), row("submit to settled", &self.settled)];
         context.output.table(&header, rows)
     }
 }

@@ -1,5 +1,6 @@
 //! What every subcommand works with: the global options, the output, one client.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use ganger_client::{Client, ClientConfig, Error};
@@ -47,10 +48,7 @@ impl Context {
     }
 
     /// An answer, within the time-out.
-    pub(crate) async fn answer<T>(
-        &self,
-        answer: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Exit> {
+    pub(crate) async fn answer<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Exit> {
         let after = self.global.timeout;
         Ok(within(after, answer).await?)
     }
@@ -73,9 +71,12 @@ pub(crate) async fn within<T>(
 
 /// Logs go to standard error: standard output belongs to results.
 pub(crate) fn start_log(filter: Option<&str>) -> Result<(), Exit> {
-    let filter = EnvFilter::try_new(filter.unwrap_or("warn"))
-        .map_err(|error| Exit::Usage(format!("--log: {error}; write it as in debug or ganger_client=trace")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(filter.unwrap_or("warn")).map_err(|error| {
+        Exit::Usage(format!("--log: {error}; write it as in debug or ganger_client=trace"))
+    })?;
+    let has_color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(has_color);
     // Only fails when somebody else has set one up, and nobody has.
     let _ = log.try_init();
     Ok(())

@@ -58,7 +58,9 @@ impl From<Error> for Exit {
             Error::TimedOut { .. } => {
                 Self::Failed(format!("{error}; give it longer with --timeout, or look with `ganger status`"))
             }
-            Error::Interrupted => Self::Failed(format!("{error}; it may have been carried out: look, and try again")),
+            Error::Interrupted => {
+                Self::Failed(format!("{error}; it may have been carried out: look, and try again"))
+            }
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -6,7 +6,7 @@ use ganger_common::{AttemptEnd, Outcome};
 use super::args::IdArgs;
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{Field, Tone, ago, number, size, text, time, toned};
+use super::output::{Field, Tone, ago, cut, must, nice, number, size, text, time, toned};
 
 pub(crate) async fn run(context: &mut Context, args: IdArgs) -> Result<(), Exit> {
     let client = context.client().await?;
@@ -23,7 +23,8 @@ pub(crate) async fn run(context: &mut Context, args: IdArgs) -> Result<(), Exit>
     context.output.line(&figures(task))?;
     if !task.attempts.is_empty() {
         context.output.line("")?;
-        let header = ["ATTEMPT", "END", "WHEN", "RAN", "WORKER", "ERROR"];
+        let header =
+            [must("ATTEMPT"), must("END"), nice(2, "WHEN"), nice(1, "RAN"), must("WORKER"), cut("ERROR")];
         context.output.table(&header, task.attempts.iter().map(row).collect())?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::args::parse_endpoint;
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{Tone, number, size, text, toned};
+use super::output::{Tone, cut, must, nice, number, size, text, toned};
 use super::payload::PayloadArgs;
 use super::wait::result_text;
 
@@ -86,7 +86,9 @@ pub(crate) async fn run(context: &mut Context, args: KnowledgeArgs) -> Result<()
     match args.command {
         KnowledgeCommand::Put { topic, key, value, expect } => {
             if !value.is_given() {
-                return Err(Exit::Usage("PAYLOAD or --file is missing: a value, as in '\"text\"'".to_owned()));
+                return Err(Exit::Usage(
+                    "PAYLOAD or --file is missing: a value, as in '\"text\"'".to_owned(),
+                ));
             }
             put(context, &topic, &key, value.read()?, expect).await
         }
@@ -151,7 +153,7 @@ async fn list(context: &mut Context, prefix: &str, keys: bool) -> Result<(), Exi
         }
         row
     };
-    let header = ["TOPIC", "KEY", "REVISION", "VALUE"];
+    let header = [must("TOPIC"), must("KEY"), nice(1, "REVISION"), cut("VALUE")];
     let header = if keys { &header[..3] } else { &header[..] };
     context.output.table(header, entries.iter().map(row).collect())?;
     context.output.hint(&format!("{} entries at revision {revision}", entries.len()));
@@ -209,7 +211,9 @@ async fn status(context: &mut Context) -> Result<(), Exit> {
         };
         vec![text(&worker.name), number(worker.revision), behind]
     };
-    context.output.table(&["WORKER", "REVISION", ""], status.workers.iter().map(row).collect())
+    context
+        .output
+        .table(&[must("WORKER"), must("REVISION"), must("")], status.workers.iter().map(row).collect())
 }
 
 fn entry_object(entry: &Entry) -> Value {

@@ -83,10 +83,16 @@ impl Reading {
     }
 
     fn whole_task(&self, line: &[u8]) -> Result<NewTask, String> {
+        if !line.trim_ascii_start().starts_with(b"{") {
+            return Err(r#"a line is an object, as in {"kind": "echo", "payload": 1}"#.to_owned());
+        }
         let line: LineTask = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let kind = line.kind.ok_or("the line names no kind, and the command line does not either")?;
         let payload = match (line.raw, line.payload) {
-            (Some(_), Value::Object(_) | Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_)) => {
+            (
+                Some(_),
+                Value::Object(_) | Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_),
+            ) => {
                 return Err("payload and raw exclude each other".to_owned());
             }
             (Some(raw), Value::Null) => Bytes::from(raw),
@@ -250,7 +256,8 @@ impl Book {
                 Ok(Ok(()))
             }
             Read1::Bad { line, why } => {
-                let object = serde_json::json!({ "line": line, "outcome": null, "error": why, "code": "bad_line" });
+                let object =
+                    serde_json::json!({ "line": line, "outcome": null, "error": why, "code": "bad_line" });
                 context.output.json(&object)?;
                 Ok(Err(Exit::Unsuccessful))
             }

@@ -6,7 +6,7 @@ use ganger_common::view::{KindView, StatusView};
 
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{Field, Tone, number, size, text, time, toned};
+use super::output::{Field, Tone, must, nice, number, size, text, time, toned};
 
 pub(crate) async fn run(context: &mut Context) -> Result<(), Exit> {
     let client = context.client().await?;
@@ -15,19 +15,20 @@ pub(crate) async fn run(context: &mut Context) -> Result<(), Exit> {
         return context.output.json(&status);
     }
     let at = context.global.broker.to_string();
-    context.output.table(&["BROKER", ""], overview(&status, &at))?;
+    context.output.table(&[must("BROKER"), must("")], overview(&status, &at))?;
     context.output.line("")?;
-    context.output.table(&["TASKS", ""], tasks(&status))?;
+    context.output.table(&[must("TASKS"), must("")], tasks(&status))?;
     if !status.kinds.is_empty() {
         context.output.line("")?;
-        let header = ["KIND", "QUEUED", "WITH WORKERS", "WORKERS", "OLDEST"];
+        let header =
+            [must("KIND"), must("QUEUED"), nice(1, "WITH WORKERS"), must("WORKERS"), nice(2, "OLDEST")];
         context.output.table(&header, status.kinds.iter().map(kind).collect())?;
     }
     let counters: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
     if !counters.is_empty() {
         context.output.line("")?;
         let row = |(name, count): (&String, &u64)| vec![text(name), number(count)];
-        context.output.table(&["COUNTER", ""], counters.into_iter().map(row).collect())?;
+        context.output.table(&[must("COUNTER"), must("")], counters.into_iter().map(row).collect())?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use ganger_common::view::{TaskState, TaskView};
 use super::args::TasksArgs;
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{Field, Tone, ago, number, text, toned};
+use super::output::{Field, Tone, ago, cut, must, nice, number, text, toned};
 use super::wait::tone;
 
 pub(crate) async fn run(context: &mut Context, args: TasksArgs) -> Result<(), Exit> {
@@ -37,7 +37,16 @@ fn print(context: &mut Context, rows: &[TaskView]) -> Result<(), Exit> {
     if context.output.is_json() {
         return rows.iter().try_for_each(|task| context.output.json(task));
     }
-    let header = ["ID", "KIND", "STATE", "PRIORITY", "ATTEMPT", "SUBMITTED", "WORKER", "ERROR"];
+    let header = [
+        must("ID"),
+        must("KIND"),
+        must("STATE"),
+        nice(1, "PRIORITY"),
+        nice(2, "ATTEMPT"),
+        nice(4, "SUBMITTED"),
+        nice(3, "WORKER"),
+        cut("ERROR"),
+    ];
     context.output.table(&header, rows.iter().map(row).collect())
 }
 

@@ -187,13 +187,13 @@ fn a_bad_line_says_why() {
     let reading = reading("submit --lines -");
     for (line, named) in [
         (&b"{"[..], "EOF"),
-        (b"[]", "kind"),
         (b"{}", "kind"),
         (br#"{"kind": "a", "kid": 1}"#, "kid"),
         (br#"{"kind": "a", "delay": "soon"}"#, "5m"),
         (br#"{"kind": "a", "payload": 1, "raw": "x"}"#, "exclude"),
         (br#"{"kind": "a", "payload": {"$bytes": "0"}}"#, "hexadecimal"),
-        (b"\xff\xfe", "expected"),
+        (b"\xff\xfe", "object"),
+        (b"[\"echo\", 1]", "object"),
     ] {
         let why = reading.task(line).unwrap_err();
         assert!(why.contains(named), "{why}");

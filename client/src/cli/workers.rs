@@ -6,7 +6,7 @@ use ganger_common::view::{WorkerState, WorkerView};
 
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{Field, Tone, number, text, time, toned};
+use super::output::{Field, Tone, cut, must, nice, number, text, time, toned};
 
 pub(crate) async fn run(context: &mut Context) -> Result<(), Exit> {
     let client = context.client().await?;
@@ -17,8 +17,20 @@ pub(crate) async fn run(context: &mut Context) -> Result<(), Exit> {
     if workers.is_empty() {
         context.output.hint("no worker is connected; start one with `ganger-worker`");
     }
-    let header =
-        ["NAME", "ID", "HOST", "PID", "STATE", "SLOTS", "RUNNING", "WAITING", "ENDED", "RUN", "HEARD", "KINDS"];
+    let header = [
+        must("NAME"),
+        nice(1, "ID"),
+        nice(3, "HOST"),
+        nice(2, "PID"),
+        must("STATE"),
+        must("SLOTS"),
+        must("RUNNING"),
+        nice(6, "WAITING"),
+        nice(5, "ENDED"),
+        nice(4, "RUN"),
+        nice(7, "HEARD"),
+        cut("KINDS"),
+    ];
     context.output.table(&header, workers.iter().map(row).collect())
 }
 

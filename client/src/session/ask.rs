@@ -80,7 +80,9 @@ impl Session {
         self.to_ask.clear();
         for (req, mut asked) in std::mem::take(&mut self.asked) {
             match asked.sent_at.take() {
-                Some(_) if !asked.request.is_idempotent() => self.answer(asked.token, Err(Error::Interrupted)),
+                Some(_) if !asked.request.is_idempotent() => {
+                    self.answer(asked.token, Err(Error::Interrupted));
+                }
                 _ => {
                     self.to_ask.push_back(req);
                     self.asked.insert(req, asked);

@@ -31,6 +31,7 @@ mod random;
 pub mod request;
 mod submit;
 mod table;
+mod talk;
 mod watch;
 pub(crate) mod window;
 mod wire;

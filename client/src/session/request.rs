@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::limits::{self, BATCH_ITEMS_MAX, BROADCAST_BYTES_MAX, PAYLOAD_BYTES_MAX};
-use ganger_common::view::{
-    Explanation, KnowledgeStatusView, StateFilter, StatusView, TaskView, WorkerView,
-};
+use ganger_common::view::{Explanation, KnowledgeStatusView, StateFilter, StatusView, TaskView, WorkerView};
 use ganger_common::{ErrorCode, Revision, TaskId};
 
 use crate::error::{Error, Result};
@@ -271,6 +269,8 @@ impl Ask {
 fn at_most(what: &str, found: usize, most: usize) -> Result<()> {
     match found <= most {
         true => Ok(()),
-        false => Err(Error::refused(ErrorCode::TooLarge, format!("{found} {what}, at most {most} are allowed"))),
+        false => {
+            Err(Error::refused(ErrorCode::TooLarge, format!("{found} {what}, at most {most} are allowed")))
+        }
     }
 }

@@ -154,7 +154,12 @@ impl Session {
             let work = entry.work.as_ref()?;
             bytes += work.payload.len() + work.kind.len() + 32;
             let options = work.options.as_deref().cloned();
-            Some(wire::NewTask { id: entry.id, kind: Text(&work.kind), payload: Blob(&work.payload), options })
+            Some(wire::NewTask {
+                id: entry.id,
+                kind: Text(&work.kind),
+                payload: Blob(&work.payload),
+                options,
+            })
         });
         let tasks: List<_, _> = tasks.collect();
         let mut buffer = Vec::with_capacity(bytes);
@@ -261,7 +266,9 @@ impl Session {
                     if !entry.told && entry.state != State::Watched {
                         accepted.extend_from_slice(tokens);
                     }
-                    settled.extend(tokens.iter().map(|token| Settled { token: *token, outcome: outcome.clone() }));
+                    settled.extend(
+                        tokens.iter().map(|token| Settled { token: *token, outcome: outcome.clone() }),
+                    );
                 }
                 None => {
                     let text = format!("outcome number {} is not known to this version", item.outcome);
@@ -320,8 +327,7 @@ impl Session {
     }
 
     fn fail_all(&mut self, entry: &Entry, error: &Error) {
-        let failed =
-            |token: &u64| Effect::Failed { token: *token, task: entry.id, error: error.clone() };
+        let failed = |token: &u64| Effect::Failed { token: *token, task: entry.id, error: error.clone() };
         self.effects.extend(entry.waiters.as_slice().iter().map(failed));
     }
 

@@ -33,6 +33,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Somebody wants progress and partial results. A task that is handed in from now on says so itself.
+    pub(super) fn want_events(&mut self) {
+        self.events = true;
+        if let Some(work) = &mut self.work {
+            work.options.get_or_insert_default().events = true;
+        }
+    }
+
     pub(super) fn payload_bytes(&self) -> usize {
         self.work.as_ref().map_or(0, |work| work.payload.len())
     }
@@ -117,7 +125,8 @@ impl Table {
     pub(super) fn add(&mut self, id: TaskId, token: Token, work: Option<Work>, state: State) -> Key {
         let order = self.next_order;
         self.next_order += 1;
-        let events = work.as_ref().and_then(|work| work.options.as_ref()).is_some_and(|options| options.events);
+        let events =
+            work.as_ref().and_then(|work| work.options.as_ref()).is_some_and(|options| options.events);
         let index = self.entries.insert(Entry {
             id,
             order,

@@ -31,7 +31,9 @@ impl Session {
                 let Some(entry) = self.table.get_mut(key) else { return };
                 entry.waiters.add(token);
                 let is_news = events && !entry.events;
-                entry.events |= events;
+                if is_news {
+                    entry.want_events();
+                }
                 (key, is_news)
             }
             None => {

@@ -90,6 +90,11 @@ impl Broker {
         self.server.try_send(self.conn, ganger_common::encode(message)).unwrap();
     }
 
+    /// Sends to a worker that may have said goodbye already.
+    fn answer(&self, message: &ToWorker<'_>) {
+        let _ = self.server.try_send(self.conn, ganger_common::encode(message));
+    }
+
     /// Waits for a hello, and returns what the worker says that it holds.
     pub(crate) async fn hello(&mut self) -> Vec<(u8, bool)> {
         loop {
@@ -172,13 +177,13 @@ impl Broker {
                 self.revision = beat.revision;
                 self.mark += 1;
                 let answer = BrokerHeartbeat { mark: self.mark, revision: self.newest };
-                self.send(&ToWorker::Heartbeat(answer));
+                self.answer(&ToWorker::Heartbeat(answer));
             }
             FromWorker::Report(report) => {
                 self.started.extend(report.started.iter().map(|lease| lease.task.as_bytes()[0]));
                 self.ends.extend(report.ended.iter().map(end));
                 if report.seq > 0 {
-                    self.send(&ToWorker::Ack(ReportAck { upto: report.seq, stale: Vec::new().into() }));
+                    self.answer(&ToWorker::Ack(ReportAck { upto: report.seq, stale: Vec::new().into() }));
                 }
             }
             FromWorker::Goodbye(_) => self.goodbye = true,

@@ -48,6 +48,7 @@ pub(super) struct Rig {
     pub(super) now: Instant,
     pub(super) epoch: Epoch,
     pub(super) durability: Durability,
+    pub(super) last_submit_wants_events: bool,
 }
 
 pub(super) fn id(number: u64) -> TaskId {
@@ -69,7 +70,13 @@ impl Rig {
         change(&mut config);
         let now = Instant::now();
         let session = Session::new(config, now);
-        Self { session, now, epoch: Epoch(1), durability: Durability::Memory }
+        Self {
+            session,
+            now,
+            epoch: Epoch(1),
+            durability: Durability::Memory,
+            last_submit_wants_events: false,
+        }
     }
 
     /// With an open session and nothing left to do.
@@ -205,8 +212,19 @@ impl Rig {
     }
 
     pub(super) fn seen(&mut self) -> Vec<Seen> {
-        let now = self.now;
-        std::iter::from_fn(|| self.session.poll_effect()).map(|effect| look(effect, now)).collect()
+        let mut seen = Vec::new();
+        while let Some(effect) = self.session.poll_effect() {
+            if let Effect::Send(frame) = &effect
+                && let Ok(FromClient::Submit(submit)) = decode(frame)
+            {
+                let wants = |task: &ganger_common::message::NewTask<'_>| {
+                    task.options.as_ref().is_some_and(|options| options.events)
+                };
+                self.last_submit_wants_events = submit.tasks.iter().any(wants);
+            }
+            seen.push(look(effect, self.now));
+        }
+        seen
     }
 }
 

@@ -100,12 +100,15 @@ fn requests_for_outcomes_are_few_at_a_time() {
     let mut rig = Rig::open();
     let numbers: Vec<u64> = (1..=20).collect();
     let seen = rig.watch(&numbers);
-    assert_eq!(seen, [
-        watch(1, &[1, 2, 3, 4]),
-        watch(2, &[5, 6, 7, 8]),
-        watch(3, &[9, 10, 11, 12]),
-        watch(4, &[13, 14, 15, 16])
-    ]);
+    assert_eq!(
+        seen,
+        [
+            watch(1, &[1, 2, 3, 4]),
+            watch(2, &[5, 6, 7, 8]),
+            watch(3, &[9, 10, 11, 12]),
+            watch(4, &[13, 14, 15, 16])
+        ]
+    );
     assert_eq!(rig.forget(1, &[]), [watch(5, &[17, 18, 19, 20])]);
 }
 
@@ -129,4 +132,21 @@ fn events_of_tasks_that_nobody_awaits_are_dropped() {
         |task| TaskProgress { task: id(task), attempt: Attempt(1), fraction: Some(0.5), text: "half".into() };
     assert_eq!(rig.hear(&ToClient::Progress(progress(1))), [Seen::Event(1)]);
     assert_eq!(rig.hear(&ToClient::Progress(progress(2))), []);
+}
+
+#[test]
+fn who_follows_a_task_before_it_leaves_is_heard() {
+    let mut rig = Rig::new();
+    rig.submit([1]);
+    rig.handle(Input::Watch { tasks: vec![(9, id(1))], events: true });
+    assert_eq!(rig.connect(), [Seen::Submit { seq: 1, again: false, tasks: vec![1] }]);
+    assert!(rig.last_submit_wants_events);
+}
+
+#[test]
+fn who_follows_a_task_that_is_under_way_is_heard() {
+    let mut rig = Rig::open();
+    rig.submit([1]);
+    let seen = rig.handle(Input::Watch { tasks: vec![(9, id(1))], events: true });
+    assert_eq!(seen, [Seen::Watch { req: 1, tasks: vec![1], events: true }]);
 }

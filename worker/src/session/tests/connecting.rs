@@ -2,11 +2,11 @@ use super::*;
 use ganger_common::message::{ErrorReply, Goodbye};
 
 fn error(rig: &mut Rig, code: ErrorCode) {
-    rig.tell(ToWorker::Error(ErrorReply { req: None, code, text: "t".into(), retry_after_ms: None }));
+    rig.tell(&ToWorker::Error(ErrorReply { req: None, code, text: "t".into(), retry_after_ms: None }));
 }
 
 fn goodbye(rig: &mut Rig, code: Option<ErrorCode>) {
-    rig.tell(ToWorker::Goodbye(Goodbye { code, text: "t".into() }));
+    rig.tell(&ToWorker::Goodbye(Goodbye { code, text: "t".into() }));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn another_major_version_is_refused_with_both_versions_named() {
     let mut rig = Rig::new(1);
     rig.connect();
     rig.effects();
-    rig.tell(ToWorker::Welcome(Welcome {
+    rig.tell(&ToWorker::Welcome(Welcome {
         protocol: ganger_common::version::Version { major: 2, minor: 0 },
         broker: "b".into(),
         epoch: Epoch(1),
@@ -204,4 +204,38 @@ fn another_major_version_is_refused_with_both_versions_named() {
     }));
     let effects = rig.effects();
     assert!(effects[0].contains("protocol 2.0") && effects[0].contains("1.0"), "{effects:?}");
+}
+
+#[test]
+fn deadlines_that_are_handed_back_make_the_session_quiet() {
+    let mut rig = Rig::open(2);
+    let detail = DispatchDetail { run_limit_ms: Some(700), events: true, ..DispatchDetail::default() };
+    rig.tasks_with(&[1, 2], "a", &detail);
+    let ticket = rig.take_some();
+    rig.take_some();
+    let end = rig.now.plus(Duration::from_secs(60));
+    let (mut turns, mut welcomes) = (0, 0);
+    while let Some(due) = rig.session.poll_timeout().filter(|due| *due <= end) {
+        rig.now = rig.now.max(due);
+        rig.session.progress(rig.now, ticket, None, "x".to_owned());
+        rig.session.handle_timeout(rig.now);
+        // Answering one effect may bring about the next.
+        let mut effects: std::collections::VecDeque<String> = rig.effects().into();
+        while let Some(effect) = effects.pop_front() {
+            match effect.as_str() {
+                "connect" => rig.input(Input::Connected),
+                text if text.starts_with("hello") => rig.welcome(1),
+                _ => {}
+            }
+            welcomes += usize::from(effect.starts_with("hello"));
+            effects.extend(rig.effects());
+        }
+        turns += 1;
+        assert!(turns < 1_000, "it does not come to rest at {}", rig.now);
+    }
+    // The broker says nothing after each welcome, so every connection is two beats, a silence of 3 s and a
+    // pause of at most 2 s: at least twelve of them fit in, and at most twenty.
+    assert!((12..=20).contains(&welcomes), "{welcomes} connections");
+    // Each takes four deadlines, and one attempt reaches its run limit besides.
+    assert!(turns <= 4 * (welcomes + 1) + 1, "{turns} turns for {welcomes} connections");
 }

@@ -26,7 +26,7 @@ fn a_drain_hands_back_what_has_not_started_and_lets_the_rest_finish() {
 #[test]
 fn the_broker_can_ask_for_a_drain() {
     let mut rig = Rig::open(1);
-    rig.tell(ToWorker::Drain(ganger_common::message::WorkerDrain { deadline_ms: Some(7) }));
+    rig.tell(&ToWorker::Drain(ganger_common::message::WorkerDrain { deadline_ms: Some(7) }));
     assert_eq!(rig.effects(), ["drain 7ms", "goodbye", "stopped Drained unfinished=0 unreported=0"]);
 }
 
@@ -49,7 +49,7 @@ fn what_runs_at_the_deadline_is_interrupted() {
 #[test]
 fn a_task_that_waits_for_its_confirmation_is_handed_back() {
     let mut rig = Rig::open(1);
-    rig.tasks_with(&[1], "a", DispatchDetail { confirm: true, ..DispatchDetail::default() });
+    rig.tasks_with(&[1], "a", &DispatchDetail { confirm: true, ..DispatchDetail::default() });
     assert_eq!(rig.take(), None);
     rig.effects();
     drain(&mut rig, 500);

@@ -79,7 +79,7 @@ impl Rig {
     }
 
     fn welcome(&mut self, epoch: u64) {
-        self.tell(ToWorker::Welcome(Welcome {
+        self.tell(&ToWorker::Welcome(Welcome {
             protocol: PROTOCOL,
             broker: "b".into(),
             epoch: Epoch(epoch),
@@ -99,47 +99,47 @@ impl Rig {
         self.session.handle(self.now, input);
     }
 
-    fn tell(&mut self, message: ToWorker<'_>) {
-        let frame = ganger_common::encode(&message);
+    fn tell(&mut self, message: &ToWorker<'_>) {
+        let frame = ganger_common::encode(message);
         let input = Input::frame(self.session.kinds(), &frame);
         self.input(input);
     }
 
     /// Dispatches tasks of kind `a`.
     fn tasks(&mut self, tasks: &[u8]) {
-        self.tasks_with(tasks, "a", DispatchDetail::default());
+        self.tasks_with(tasks, "a", &DispatchDetail::default());
     }
 
-    fn tasks_with(&mut self, tasks: &[u8], kind: &str, detail: DispatchDetail) {
+    fn tasks_with(&mut self, tasks: &[u8], kind: &str, detail: &DispatchDetail) {
         let item = |task: &u8| DispatchItem {
             task: lease(*task).task,
             attempt: Attempt(1),
             kind: kind.into(),
             payload: Blob(b"p"),
-            detail: (detail != DispatchDetail::default()).then(|| detail.clone()),
+            detail: (*detail != DispatchDetail::default()).then(|| detail.clone()),
         };
         let tasks = tasks.iter().map(item).collect();
-        self.tell(ToWorker::Tasks(Dispatch { epoch: Epoch(1), tasks }));
+        self.tell(&ToWorker::Tasks(Dispatch { epoch: Epoch(1), tasks }));
     }
 
     fn start(&mut self, tasks: &[u8]) {
-        self.tell(ToWorker::Start(Leases { leases: leases(tasks).into() }));
+        self.tell(&ToWorker::Start(Leases { leases: leases(tasks).into() }));
     }
 
     fn recall(&mut self, recall: u64, count: u32) {
-        self.tell(ToWorker::Recall(Recall { recall, count }));
+        self.tell(&ToWorker::Recall(Recall { recall, count }));
     }
 
     fn cancel(&mut self, tasks: &[u8], code: Option<ErrorCode>) {
-        self.tell(ToWorker::Cancel(CancelLeases { leases: leases(tasks).into(), code }));
+        self.tell(&ToWorker::Cancel(CancelLeases { leases: leases(tasks).into(), code }));
     }
 
     fn ack(&mut self, upto: u64) {
-        self.tell(ToWorker::Ack(ReportAck { upto, stale: Vec::new().into() }));
+        self.tell(&ToWorker::Ack(ReportAck { upto, stale: Vec::new().into() }));
     }
 
     fn beat(&mut self, mark: u64, revision: u64) {
-        self.tell(ToWorker::Heartbeat(BrokerHeartbeat { mark, revision: Revision(revision) }));
+        self.tell(&ToWorker::Heartbeat(BrokerHeartbeat { mark, revision: Revision(revision) }));
     }
 
     /// Lets an executor claim a task; its number.

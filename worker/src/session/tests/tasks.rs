@@ -55,7 +55,7 @@ fn a_report_holds_no_more_than_a_message_may() {
 #[test]
 fn a_task_of_another_kind_fails_for_good() {
     let mut rig = Rig::open(1);
-    rig.tasks_with(&[1], "z", DispatchDetail::default());
+    rig.tasks_with(&[1], "z", &DispatchDetail::default());
     assert_eq!(rig.effects(), ["report 1 1:failed!(this worker does not serve the kind \"z\")"]);
 }
 
@@ -86,7 +86,7 @@ fn recalled_tasks_are_the_newest_that_have_not_started() {
 #[test]
 fn a_task_to_be_confirmed_runs_only_after_its_start_is_on_record() {
     let mut rig = Rig::open(1);
-    rig.tasks_with(&[1], "a", DispatchDetail { confirm: true, ..DispatchDetail::default() });
+    rig.tasks_with(&[1], "a", &DispatchDetail { confirm: true, ..DispatchDetail::default() });
     rig.tasks(&[2]);
     assert_eq!(rig.take(), None);
     assert_eq!(rig.effects(), ["report 0 started:1 waiting=1"]);
@@ -104,7 +104,7 @@ fn a_task_to_be_confirmed_runs_only_after_its_start_is_on_record() {
 #[test]
 fn an_unconfirmed_task_is_handed_back_to_a_broker_that_began_anew() {
     let mut rig = Rig::open(1);
-    rig.tasks_with(&[1], "a", DispatchDetail { confirm: true, ..DispatchDetail::default() });
+    rig.tasks_with(&[1], "a", &DispatchDetail { confirm: true, ..DispatchDetail::default() });
     rig.take();
     rig.effects();
     rig.lose_connection();
@@ -153,7 +153,7 @@ fn a_success_under_a_lost_lease_is_still_reported() {
 #[test]
 fn a_run_limit_is_reported_at_once_and_the_slot_is_free_when_the_handler_ends() {
     let mut rig = Rig::open(1);
-    rig.tasks_with(&[1], "a", DispatchDetail { run_limit_ms: Some(500), ..DispatchDetail::default() });
+    rig.tasks_with(&[1], "a", &DispatchDetail { run_limit_ms: Some(500), ..DispatchDetail::default() });
     rig.tasks(&[2]);
     let ticket = rig.take_some();
     rig.effects();
@@ -176,7 +176,7 @@ fn a_run_limit_is_reported_at_once_and_the_slot_is_free_when_the_handler_ends() 
 #[test]
 fn what_timed_out_is_not_held_any_more() {
     let mut rig = Rig::open(1);
-    rig.tasks_with(&[1], "a", DispatchDetail { run_limit_ms: Some(1), ..DispatchDetail::default() });
+    rig.tasks_with(&[1], "a", &DispatchDetail { run_limit_ms: Some(1), ..DispatchDetail::default() });
     rig.take_some();
     rig.pass(Duration::from_millis(1));
     rig.effects();
@@ -188,7 +188,7 @@ fn what_timed_out_is_not_held_any_more() {
 #[test]
 fn a_run_limit_that_was_kept_is_forgotten() {
     let mut rig = Rig::open(1);
-    rig.tasks_with(&[1], "a", DispatchDetail { run_limit_ms: Some(5), ..DispatchDetail::default() });
+    rig.tasks_with(&[1], "a", &DispatchDetail { run_limit_ms: Some(5), ..DispatchDetail::default() });
     let ticket = rig.take_some();
     rig.finish(ticket, ok());
     rig.effects();

@@ -2,7 +2,7 @@ use super::*;
 use crate::replica::{Change, Publication};
 
 fn with_events(rig: &mut Rig) -> Ticket {
-    rig.tasks_with(&[1], "a", DispatchDetail { events: true, ..DispatchDetail::default() });
+    rig.tasks_with(&[1], "a", &DispatchDetail { events: true, ..DispatchDetail::default() });
     let ticket = rig.take_some();
     rig.effects();
     ticket
