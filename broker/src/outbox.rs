@@ -16,6 +16,8 @@ pub(crate) const UNREAD_BYTES_MAX: u64 = 32 << 20;
 pub(crate) struct Outbox {
     sent: u64,
     echoed: u64,
+    /// The oldest mark that was sent and has not come back, and the broker's beat at that time.
+    asked: Option<(u64, u64)>,
 }
 
 /// What may be sent to a peer.
@@ -40,9 +42,21 @@ impl Outbox {
         self.sent += bytes as u64;
     }
 
+    /// A heartbeat leaves at this beat of the broker, with the mark.
+    pub(crate) fn ask(&mut self, beat: u64) {
+        self.asked.get_or_insert((self.sent, beat));
+    }
+
     /// The peer has read up to here. A mark that was never sent is not believed.
     pub(crate) fn echo(&mut self, mark: u64) {
         self.echoed = self.echoed.max(mark.min(self.sent));
+        self.asked = self.asked.filter(|(asked, _)| *asked > self.echoed);
+    }
+
+    /// Whether a mark is out for so many beats that the peer, which goes on talking, cannot be reading.
+    /// Counted in the broker's own beats, because a broker that was stopped must not blame its peers.
+    pub(crate) fn is_deaf(&self, beat: u64, beats_max: u64) -> bool {
+        self.asked.is_some_and(|(_, asked_at)| beat - asked_at > beats_max)
     }
 
     pub(crate) fn room(&self) -> Room {
@@ -75,6 +89,19 @@ mod tests {
         assert_eq!(outbox.room(), Room::Tight);
         outbox.book((UNREAD_BYTES_MAX - UNREAD_BYTES_TIGHT) as usize);
         assert_eq!(outbox.room(), Room::Over);
+    }
+
+    #[test]
+    fn a_peer_that_talks_and_does_not_read_is_deaf() {
+        let mut outbox = Outbox::default();
+        for beat in 0..10 {
+            outbox.book(20);
+            outbox.ask(beat);
+            outbox.echo(0);
+            assert_eq!(outbox.is_deaf(beat, 6), beat > 6, "beat {beat}");
+        }
+        outbox.echo(outbox.mark());
+        assert!(!outbox.is_deaf(100, 6), "what was read late was read");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const INSTANCES_MAX: u32 = 10_000;
 #[command(name = "ganger-worker", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// The broker's endpoint for workers.
-    #[arg(long, env = "GANGER_BROKER", default_value = DEFAULT_BROKER, value_name = "ENDPOINT")]
+    #[arg(long, env = "GANGER_WORKERS", default_value = DEFAULT_BROKER, value_name = "ENDPOINT")]
     pub(crate) broker: Endpoint,
 
     /// The broker's endpoint for knowledge [default: what the broker says, on the broker's host]

@@ -53,7 +53,10 @@ fn wrong(text: &str) -> ! {
 
 fn start_log(args: &Args) -> Result<(), String> {
     let filter = EnvFilter::try_new(&args.log).map_err(|error| error.to_string())?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let log = log.with_ansi(std::io::stderr().is_terminal());
     match args.log_format {
         LogFormat::Text => log.init(),

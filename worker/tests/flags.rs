@@ -43,7 +43,7 @@ fn what_is_wrong_is_said_in_one_line_with_exit_code_2() {
 fn help_names_defaults_and_exit_codes() {
     let output = worker(&["--help"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    for expected in ["tcp://127.0.0.1:7711", "30s", "GANGER_BROKER", "wordcount", "Exit codes"] {
+    for expected in ["tcp://127.0.0.1:7711", "30s", "GANGER_WORKERS", "wordcount", "Exit codes"] {
         assert!(text.contains(expected), "{expected}");
     }
 }

@@ -2,7 +2,7 @@
 
 use ganger_common::{ConnId, ErrorCode};
 use ganger_scheduler::effect::{ClientReply, WorkerCommand};
-use ganger_scheduler::{Effect, Input};
+use ganger_scheduler::{Effect, Input, Publication};
 use ganger_transport::{DownReason, PublishError, Publisher, SendError, Server};
 
 use super::Shell;
@@ -46,6 +46,9 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             Effect::ToClient { conn, reply } => self.tell_client(conn, reply),
             Effect::ToWorker { conn, command } => self.tell_worker(conn, command),
             Effect::Publish(publication) => {
+                if matches!(publication, Publication::Beat { .. }) {
+                    self.beats += 1;
+                }
                 let parts = publisher::parts(self.scheduler.config().epoch, &publication);
                 match self.sockets.knowledge.publish(parts) {
                     Ok(()) => {}
@@ -76,6 +79,9 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             ClientReply::Progress { .. } | ClientReply::Partial { .. } => Weight::Extra,
             _ => Weight::Control,
         };
+        if matches!(reply, ClientReply::Heartbeat { .. }) {
+            peer.outbox.ask(self.beats);
+        }
         let answer = answer_of_client(&reply);
         let mark = peer.outbox.mark();
         convert::encode_client(self.scheduler.config(), mark, reply, &mut self.frames);
@@ -88,6 +94,9 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             WorkerCommand::Tasks { .. } => Weight::Windowed,
             _ => Weight::Control,
         };
+        if matches!(command, WorkerCommand::Heartbeat { .. }) {
+            peer.outbox.ask(self.beats);
+        }
         let answer = answer_of_worker(&command);
         let mark = peer.outbox.mark();
         convert::encode_worker(self.scheduler.config(), mark, command, &mut self.frames);

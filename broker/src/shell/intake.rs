@@ -128,6 +128,12 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     fn on_mark(&mut self, now: Now, conn: ConnId, mark: u64) {
         let Some(peer) = self.conns.get_mut(conn) else { return };
         peer.outbox.echo(mark);
+        let beats_max = u64::from(self.scheduler.config().liveness) * 2;
+        if peer.outbox.is_deaf(self.beats, beats_max) {
+            self.counters.slow_readers_cut += 1;
+            let text = "the peer goes on talking and does not read what it is sent";
+            return self.cut(conn, ErrorCode::SlowReader, text, DownReason::Overflow);
+        }
         if let Some(input) = peer.asks.next(peer.outbox.room()) {
             self.scheduler.handle(now, input);
         }

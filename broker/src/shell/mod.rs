@@ -46,6 +46,8 @@ pub(crate) struct Shell<S, P, J> {
     /// Messages on their way out; kept to use its memory again.
     frames: Vec<Vec<u8>>,
     drained: bool,
+    /// Signs of life so far: a clock that stands still while the broker does.
+    beats: u64,
 }
 
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
@@ -63,6 +65,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             counters_logged: Time::default(),
             frames: Vec::new(),
             drained: false,
+            beats: 0,
         }
     }
 
