@@ -11,7 +11,7 @@ use crate::{payload, wordcount};
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// Where the broker listens for workers.
-    #[arg(long, env = "GANGER_WORKERS", default_value = ganger_worker::DEFAULT_BROKER)]
+    #[arg(long, default_value = ganger_worker::DEFAULT_BROKER)]
     pub broker: String,
     /// A label for people.
     #[arg(long, default_value = "examples")]

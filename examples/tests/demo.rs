@@ -18,9 +18,20 @@ fn counts_are_right_although_a_worker_is_killed_halfway() {
     assert!(said.contains("the same"), "{said}");
     assert!(told.contains("is killed (SIGKILL)"), "{told}");
     assert!(said.contains("killed halfway"), "{said}");
+    for pid in worker_processes(&said) {
+        assert!(!Path::new("/proc").join(&pid).exists(), "process {pid} is still there");
+    }
     let picture = std::fs::File::open(folder.path().join("mandelbrot.png")).unwrap();
     let reader = png::Decoder::new(std::io::BufReader::new(picture)).read_info().unwrap();
     assert_eq!((reader.info().width, reader.info().height), (160, 90));
+}
+
+/// The process ids in the table of workers.
+fn worker_processes(said: &str) -> Vec<String> {
+    let rows = said.lines().filter(|line| line.contains("worker-") && line.starts_with('│'));
+    let pids: Vec<String> = rows.filter_map(|row| Some(row.split_whitespace().nth(2)?.to_owned())).collect();
+    assert_eq!(pids.len(), 4, "{said}");
+    pids
 }
 
 #[test]

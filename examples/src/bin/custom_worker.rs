@@ -8,7 +8,7 @@
 //! `serve` is the worker, with three handlers: one that waits (`fetch`), one that computes (`primes`, with
 //! progress, parts of the result and cancellation), and one that fails (`flaky`). `show` submits tasks to
 //! them and prints what they say. The command line can do the same, for example
-//! `cargo run --bin ganger -- submit primes --json 100000 --wait`.
+//! `cargo run --bin ganger -- submit primes 100000 --wait`.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn serve(args: &ServeArgs) -> Result<()> {
         .name(&args.name)
         .slots(args.slots)
         .handler("fetch", fetch)
-        .blocking_handler("primes", primes)
+        .blocking_handler("primes", |task, context| primes(&task, &context))
         .handler("flaky", flaky)
         .build()?;
     println!("{} serves fetch, primes and flaky; Ctrl-C ends it", args.name);
@@ -71,9 +71,9 @@ async fn serve(args: &ServeArgs) -> Result<()> {
 
 /// A handler that waits, as one does that asks another service. While it waits, others run.
 async fn fetch(task: Task, context: Context) -> Result<String, HandlerError> {
-    // An operator changes this for all workers at once: ganger knowledge put fetch/pause_ms 50
-    let pause = match context.knowledge().get("fetch", "pause_ms") {
-        Some(text) => String::from_utf8_lossy(&text).trim().parse()?,
+    // An operator changes this for all workers at once: ganger knowledge put fetch pause_ms 50
+    let pause: u64 = match context.knowledge().get("fetch", "pause_ms") {
+        Some(value) => unpack(&value)?,
         None => 200,
     };
     tokio::select! {
@@ -85,7 +85,7 @@ async fn fetch(task: Task, context: Context) -> Result<String, HandlerError> {
 
 /// A handler that computes: it has a thread to itself, tells how far it is, hands out what it has, and
 /// looks now and then whether anybody still wants the rest.
-fn primes(task: Task, context: Context) -> Result<Bytes, HandlerError> {
+fn primes(task: &Task, context: &Context) -> Result<Bytes, HandlerError> {
     // Bytes that are no number will not be one next time either.
     let up_to: u32 = unpack(&task.payload).map_err(|error| HandlerError::from(error).fatal())?;
     let mut found: u64 = 0;

@@ -1,5 +1,6 @@
 //! The demonstration itself, from the first process to the closing table.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use ganger_client::{Client, ClientConfig, NewTask, TaskQuery};
 use ganger_common::view::{StateFilter, TaskView};
+use ganger_common::{Attempt, WorkerId};
 use tokio::sync::Notify;
 
 use super::gang::Gang;
@@ -50,11 +52,12 @@ struct Gathered {
     rendered: Duration,
 }
 
-/// A worker that was killed.
+/// A worker that was killed, and everybody who was there at the time.
 #[derive(Debug)]
 struct Killed {
     name: String,
     at: SystemTime,
+    names: BTreeMap<WorkerId, String>,
 }
 
 /// Runs the demonstration. Returns whether the counts are right.
@@ -88,7 +91,8 @@ pub async fn run(files: &[PathBuf], picture: Picture, picture_path: &Path) -> an
 
     let file = File::create(picture_path).with_context(|| picture_path.display().to_string())?;
     gathered.canvas.write_png(BufWriter::new(file))?;
-    let stages = stages(settled_tasks(&client).await?, [gathered.counted, reduced, gathered.rendered]);
+    let stages =
+        stages(&settled_tasks(&client, &killed.names).await?, [gathered.counted, reduced, gathered.rendered]);
     client.close().await;
     progress.close();
     show(&stages, took, &hands, &killed);
@@ -171,7 +175,8 @@ async fn kill_when(
     let at = SystemTime::now();
     gang.kill_worker(&name)?;
     progress.say(&format!("half of it is done: {name} is killed (SIGKILL)"));
-    Ok(Killed { name, at })
+    let names = workers.into_iter().map(|worker| (worker.id, worker.name)).collect();
+    Ok(Killed { name, at, names })
 }
 
 async fn reduce(client: &Client, progress: &Progress, counts: Vec<Bytes>) -> anyhow::Result<Counts> {
@@ -182,12 +187,21 @@ async fn reduce(client: &Client, progress: &Progress, counts: Vec<Bytes>) -> any
 }
 
 /// Every task that has its outcome, with its history.
-async fn settled_tasks(client: &Client) -> anyhow::Result<Vec<TaskView>> {
+async fn settled_tasks(client: &Client, names: &BTreeMap<WorkerId, String>) -> anyhow::Result<Vec<TaskView>> {
     let mut tasks = Vec::new();
     let mut query = TaskQuery { state: Some(StateFilter::Settled), ..TaskQuery::default() };
     loop {
         let page = client.list(query.clone()).await?;
-        tasks.extend(page.rows);
+        for mut row in page.rows {
+            // A listing has no room for histories.
+            if row.attempt > Attempt(1) {
+                (row, _) = client.fetch(row.id).await?;
+            }
+            // The broker keeps the ids of workers that are gone, not their labels.
+            let name = row.worker.and_then(|worker| names.get(&worker));
+            row.worker_name = row.worker_name.or_else(|| name.cloned());
+            tasks.push(row);
+        }
         match page.next {
             Some(next) => query.after = Some(next),
             None => return Ok(tasks),
@@ -195,7 +209,7 @@ async fn settled_tasks(client: &Client) -> anyhow::Result<Vec<TaskView>> {
     }
 }
 
-fn stages(tasks: Vec<TaskView>, took: [Duration; 3]) -> Vec<StageReport> {
+fn stages(tasks: &[TaskView], took: [Duration; 3]) -> Vec<StageReport> {
     let kinds = [("counting", wordcount::MAP), ("reducing", wordcount::REDUCE), ("rendering", TILE)];
     kinds
         .into_iter()
