@@ -146,6 +146,8 @@ impl Scheduler {
     /// whoever has the token speaks for the session.
     fn resume_worker(&mut self, key: WorkerKey, conn: ConnId, hello: &WorkerHello) -> WorkerKey {
         self.counters.workers_resumed += 1;
+        // Those that it still holds are named in its hello.
+        self.orphans.forget_worker(key);
         let Some(worker) = self.fleet.get_mut(key) else { return key };
         let old = worker.conn.replace(conn);
         worker.last_seen = self.now.time;

@@ -150,3 +150,16 @@ fn after_the_window_a_result_of_a_forgotten_task_is_stale() {
     assert_eq!(desk.outcomes(client), []);
     assert_eq!(desk.given(&worker), [(1, 1)]);
 }
+
+#[test]
+fn an_orphan_that_its_worker_no_longer_names_is_not_its_own() {
+    let (mut desk, worker) = forgotten();
+    let worker = desk.come_back(&worker, &[held(1, 1)]);
+    desk.cut(worker.conn);
+    let worker = desk.come_back(&worker, &[]);
+    let client = desk.client(1);
+    desk.resubmit(client, tasks([1]));
+    assert_eq!(desk.fetch(client, 1).map(|task| task.state), Some(TaskState::Delayed));
+    desk.pass(secs(5));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+}
