@@ -106,7 +106,7 @@ impl Customer {
         tasks: impl IntoIterator<Item = NewTask>,
         deadline: Duration,
     ) -> Vec<TaskOutcome> {
-        let handles = self.submit_all(tasks).await;
+        let handles = within("all tasks are taken", deadline, self.submit_all(tasks)).await;
         let outcomes = self.wait_all(handles, deadline).await;
         assert_all_succeeded(&outcomes);
         outcomes

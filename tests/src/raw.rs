@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_common::message::{ClientHello, FromClient, FromWorker, ToClient, ToWorker, WorkerHello};
+use ganger_common::message::{
+    ClientHeartbeat, ClientHello, FromClient, FromWorker, ToClient, ToWorker, WorkerHello,
+};
 use ganger_common::version::PROTOCOL;
 use ganger_common::{ClientId, SessionToken, WorkerId, decode, encode};
 use ganger_transport::zmq::{ZmqConnection, ZmqConnector};
@@ -20,6 +22,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Raw {
     connection: ZmqConnection,
+    /// The newest mark that was read on; it proves to the broker that this peer reads.
+    mark: u64,
 }
 
 impl Raw {
@@ -43,7 +47,7 @@ impl Raw {
     async fn connect_with(to: &Endpoint, limits: &Limits) -> Self {
         // A connector each: one connection that is full must not hold up another of the same test.
         let connection = ZmqConnector::default().connect(to, limits).await;
-        Self { connection: connection.unwrap_or_else(|error| panic!("{error}")) }
+        Self { connection: connection.unwrap_or_else(|error| panic!("{error}")), mark: 0 }
     }
 
     /// Sends bytes as they are.
@@ -80,9 +84,21 @@ impl Raw {
         self.connection.try_send(encode(message))
     }
 
-    /// Throws away what has come.
-    pub fn skip_what_is_there(&mut self) {
-        while let Ok(Some(_)) = self.connection.try_recv() {}
+    /// Says that this client lives, and what it has read.
+    ///
+    /// # Errors
+    /// When there is no room for it, or the connection is gone.
+    pub fn beat(&self) -> Result<(), SendError> {
+        self.try_say(&FromClient::Heartbeat(ClientHeartbeat { mark: self.mark }))
+    }
+
+    /// Reads what has come to a client, and remembers nothing of it but the mark.
+    pub fn read_on(&mut self) {
+        while let Ok(Some(frame)) = self.connection.try_recv() {
+            if let Ok(ToClient::Heartbeat(beat)) = decode(&frame) {
+                self.mark = beat.mark;
+            }
+        }
     }
 
     /// The next frame.

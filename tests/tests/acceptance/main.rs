@@ -10,7 +10,9 @@
 
 mod bad_input;
 mod balance;
+mod chaos;
 mod churn;
+mod command_line;
 mod explain;
 mod fleet;
 mod harness;

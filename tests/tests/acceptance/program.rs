@@ -107,7 +107,7 @@ fn a_client_without_a_broker_says_so_and_fails() {
     let _turn = shared();
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nobody = format!("tcp://{unused}");
-    let (code, line) = refusal(binaries::CLIENT, &["status", "--broker", &nobody]);
+    let (code, line) = refusal(binaries::CLIENT, &["status", "--timeout", "1s", "--broker", &nobody]);
     assert_eq!(code, FAILED, "{line}");
     assert!(line.contains(&nobody), "{line}");
 }
