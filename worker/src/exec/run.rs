@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::config::Program;
-use super::group::Group;
+use super::group::{Group, die_with_worker};
 use crate::error::HandlerError;
 use crate::task::{Context, Task};
 
@@ -91,6 +91,7 @@ fn start(program: &Program, argv: &[String], folder: Option<&Path>) -> Result<(C
     command.args(arguments).env_clear().envs(&program.env);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
+    die_with_worker(&mut command);
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
