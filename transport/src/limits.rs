@@ -45,7 +45,7 @@ impl Default for Limits {
             outbox_messages: 50_000,
             outbox_bytes: 256 << 20,
             inbox_messages: 65_536,
-            inbox_bytes: 256 << 20,
+            inbox_bytes: 64 << 20,
             keepalive_idle: Duration::from_secs(15),
             keepalive_interval: Duration::from_secs(5),
             keepalive_probes: 3,

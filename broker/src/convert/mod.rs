@@ -14,14 +14,15 @@ pub(crate) use outgoing::{encode_client, encode_worker, goodbye};
 pub(crate) use refused::{PreRefused, Refused};
 pub(crate) use undecodable::undecodable;
 
-/// Below this size a payload is copied out of the message that brought it, which then can go. Above it
-/// the payload shares the message's bytes: copying would cost more than keeping the rest.
+/// Below this size a payload is copied out of the message that brought it, which then can go.
 const COPY_BELOW: usize = 32 << 10;
 
+/// A payload that may live on. A large one that makes up a good part of its message shares the message's
+/// bytes; any other is copied, or it would keep in memory what nobody counts.
 fn keep(frame: &Bytes, part: &[u8]) -> Bytes {
-    match part.len() < COPY_BELOW {
-        true => Bytes::copy_from_slice(part),
-        false => frame.slice_ref(part),
+    match part.len() >= COPY_BELOW && part.len() >= frame.len() / 4 {
+        true => frame.slice_ref(part),
+        false => Bytes::copy_from_slice(part),
     }
 }
 

@@ -200,9 +200,10 @@ impl Tasks<'_> {
 
 /// The bytes of a part of a frame, shared with it unless they would keep alive far more than themselves.
 fn owned(frame: &Bytes, part: &[u8]) -> Bytes {
-    match part.len() < COPY_BELOW && frame.len() > COPY_FROM {
-        true => Bytes::copy_from_slice(part),
-        false => frame.slice_ref(part),
+    let is_large_part = part.len() >= COPY_BELOW && part.len() >= frame.len() / 4;
+    match is_large_part || frame.len() <= COPY_FROM {
+        true => frame.slice_ref(part),
+        false => Bytes::copy_from_slice(part),
     }
 }
 
