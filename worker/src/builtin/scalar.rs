@@ -14,10 +14,7 @@ pub(super) enum Scalar<'a> {
 
 impl<'a> Scalar<'a> {
     pub(super) fn read(payload: &'a [u8]) -> Self {
-        // A lone digit is also a MessagePack number, of its character code; nobody means that.
-        if payload.iter().all(u8::is_ascii_digit) {
-            return Self::Bytes(payload);
-        }
+        // A lone byte below 128 is a MessagePack number, even if somebody meant it as a digit.
         whole(payload).unwrap_or(Self::Bytes(payload))
     }
 }
@@ -91,7 +88,6 @@ mod tests {
         assert_eq!(Scalar::read(b"\xc4\x02hi"), Scalar::Bytes(b"hi"));
         assert_eq!(Scalar::read(b"\xcd\x01\x00"), Scalar::Number(256.0));
         assert_eq!(Scalar::read(b"\xff"), Scalar::Number(-1.0));
-        assert_eq!(Scalar::read(b"5"), Scalar::Bytes(b"5"));
         assert_eq!(Scalar::read(b""), Scalar::Bytes(b""));
         assert_eq!(Scalar::read(b"\xc0"), Scalar::Bytes(b"\xc0"));
         assert_eq!(Scalar::read(&[0x91; 100_000]), Scalar::Bytes(&[0x91; 100_000]));
