@@ -186,13 +186,19 @@ pub fn adopt_orphans() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
 }
 
-/// Takes away what is left of an orphan that has ended. Where nobody does, as in many containers, it would
-/// stay in the list of processes.
+/// Ends an adopted orphan, if it has not ended, and takes away what is left of it. Where nobody does, as in
+/// many containers, it would stay in the list of processes.
 #[allow(unsafe_code)] // The standard library reaps only what it has started itself.
 pub fn bury(orphan: u32) {
-    let mut status = 0;
-    // SAFETY: the call writes into the number that it is given, which outlives it.
-    unsafe { libc::waitpid(orphan as libc::pid_t, &raw mut status, libc::WNOHANG) };
+    let (orphan, mut status) = (orphan as libc::pid_t, 0);
+    // SAFETY: the calls take a number each, and write into one that outlives them. Only a child of this
+    // process is found and ended: whose id could have become another's is no child any more.
+    unsafe {
+        if libc::waitpid(orphan, &raw mut status, libc::WNOHANG) == 0 {
+            libc::kill(orphan, libc::SIGKILL);
+            libc::waitpid(orphan, &raw mut status, 0);
+        }
+    }
 }
 
 /// Signals a process (or, by a negative id, a group) that has not been reaped; one that is a zombie, or a

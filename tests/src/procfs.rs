@@ -29,6 +29,11 @@ pub fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// How many files and sockets a process has open.
+pub fn open_files(pid: u32) -> Option<usize> {
+    Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
 /// The memory that a process has in use, in bytes.
 pub fn rss_bytes(pid: u32) -> Option<u64> {
     kibibytes(pid, "VmRSS:")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::message::{
-    ClientHeartbeat, ClientHello, FromClient, FromWorker, ToClient, ToWorker, WorkerHello,
+    ClientHeartbeat, ClientHello, FromClient, FromWorker, Goodbye, ToClient, ToWorker, WorkerHello,
 };
 use ganger_common::version::PROTOCOL;
 use ganger_common::{ClientId, SessionToken, WorkerId, decode, encode};
@@ -17,6 +17,8 @@ use crate::wait::within;
 
 /// An answer comes within this.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// What was said last has left by then.
+const CLOSE_GRACE: Duration = Duration::from_millis(10);
 
 /// A bare connection.
 #[derive(Debug)]
@@ -143,6 +145,21 @@ impl Raw {
                 return found;
             }
         }
+    }
+
+    /// Ends a client's session.
+    pub fn goodbye_client(&self) {
+        self.say(&FromClient::Goodbye(Goodbye { code: None, text: "".into() }));
+    }
+
+    /// Ends a worker's session.
+    pub fn goodbye_worker(&self) {
+        self.report(&FromWorker::Goodbye(Goodbye { code: None, text: "".into() }));
+    }
+
+    /// Lets what was said leave, and closes the connection.
+    pub async fn close(self) {
+        self.connection.close(CLOSE_GRACE).await;
     }
 
     /// Opens a client's session.

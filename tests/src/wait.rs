@@ -15,13 +15,22 @@ const LOOK: Duration = Duration::from_millis(5);
 /// # Panics
 /// When it does not by the deadline.
 #[track_caller]
-pub fn eventually(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool) -> Duration {
+pub fn eventually(what: &str, deadline: Duration, holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    assert!(is_true_within(deadline, holds), "not within {deadline:?}: {what}");
+    start.elapsed()
+}
+
+/// Waits until a condition holds; false when it does not by the deadline.
+pub fn is_true_within(deadline: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < deadline, "not within {deadline:?}: {what}");
+        if start.elapsed() >= deadline {
+            return false;
+        }
         std::thread::park_timeout(LOOK);
     }
-    start.elapsed()
+    true
 }
 
 /// Waits until an asynchronous look finds something, and returns it.

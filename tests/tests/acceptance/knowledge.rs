@@ -59,12 +59,7 @@ async fn every_worker_knows_everything_2_s_after_the_last_put() {
     assert_eq!(last, Revision(puts as u64), "every put is one revision");
 
     let end = Instant::now();
-    until("all workers report the newest revision", SOON, async || {
-        let status = customer.knowledge_status().await;
-        let up_to_date = status.workers.iter().filter(|worker| worker.revision == last).count();
-        (up_to_date == WORKERS && status.workers.len() == WORKERS).then_some(())
-    })
-    .await;
+    await_everybody_at(&customer, last, WORKERS).await;
     let took = end.elapsed();
     println!("{puts} puts at {rate:.0}/s: {WORKERS} workers were up to date {took:?} after the last");
 
@@ -119,6 +114,41 @@ async fn a_task_that_asks_for_what_is_not_yet_known_waits_for_it() {
     assert_eq!(customer.put("t", "k", b"2".to_vec()).await, next);
     let outcome = customer.wait(handle, SOON).await;
     assert_eq!(outcome.result.as_ref(), next.0.to_string().as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_follow_a_broker_that_has_forgotten_everything() {
+    let _turn = shared();
+    let mut cluster = Cluster::start(&[]).with_diarists(2, 1);
+    let mut customer = Customer::connect(&cluster).await;
+    customer.await_workers(2, SOON).await;
+    for number in 0..20 {
+        customer.put("models", &format!("old{number}"), b"old".to_vec()).await;
+    }
+    await_everybody_at(&customer, Revision(20), 2).await;
+
+    // This broker keeps its map in memory: its next life begins with an empty one.
+    cluster.broker().kill();
+    cluster.restart_broker();
+    customer.await_workers(2, SOON).await;
+    for number in 0..3 {
+        customer.put("models", &format!("new{number}"), b"new".to_vec()).await;
+    }
+    await_everybody_at(&customer, Revision(3), 2).await;
+    for worker in ["w0", "w1"] {
+        let replica = replica(&mut customer, worker).await;
+        let keys: Vec<_> = replica.entries.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["models/new0", "models/new1", "models/new2"], "{worker}");
+    }
+}
+
+async fn await_everybody_at(customer: &Customer, revision: Revision, workers: usize) {
+    until(&format!("{workers} workers report revision {revision}"), SOON, async || {
+        let status = customer.knowledge_status().await;
+        let up_to_date = status.workers.iter().filter(|worker| worker.revision == revision).count();
+        (up_to_date == workers && status.workers.len() == workers).then_some(())
+    })
+    .await;
 }
 
 fn entry(number: usize) -> (String, String, Vec<u8>) {

@@ -18,6 +18,7 @@ mod fleet;
 mod harness;
 mod knowledge;
 mod loss;
+mod payloads;
 mod program;
 mod python;
 mod slow_peers;
