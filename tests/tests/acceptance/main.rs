@@ -15,6 +15,7 @@ mod churn;
 mod command_line;
 mod explain;
 mod fleet;
+mod frames;
 mod harness;
 mod knowledge;
 mod loss;
