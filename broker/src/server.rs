@@ -11,10 +11,12 @@ use crate::error::BrokerError;
 use crate::journal::Journal;
 use crate::shell::{Shell, Side};
 
-/// Events taken in before their effects are carried out. More would let replies wait, fewer would make
-/// batches smaller.
+/// Events taken from a socket at a time, and carried out together. More would let replies wait, fewer would
+/// make batches smaller. A socket gives connections their turns and no more than a handful of bytes at a
+/// time, so that whoever sends most is not heard first, and what stands here stays small.
 const TURN_EVENTS: usize = 256;
-/// The same in time: a few messages may hold thousands of tasks each.
+/// Effects are carried out after this long, whatever else was taken: a few messages may hold thousands of
+/// tasks each.
 const TURN_TIME: Duration = Duration::from_millis(1);
 /// How long something due is put off while there is still input. Long enough to take in what a burst of
 /// workers had brought to the door when it fell due; short enough that one peer that never stops sending
@@ -97,8 +99,8 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
 struct Inbox {
     events: VecDeque<Event>,
     stop: mpsc::Receiver<Stop>,
-    /// A socket gave as much as was asked of it, so there may be more.
-    is_full: bool,
+    /// A socket gave something, so there may be more.
+    gave: bool,
     from_clients: Vec<ServerEvent>,
     from_workers: Vec<ServerEvent>,
 }
@@ -106,23 +108,24 @@ struct Inbox {
 impl Inbox {
     fn new(stop: mpsc::Receiver<Stop>) -> Self {
         let (from_clients, from_workers) = (Vec::new(), Vec::new());
-        Self { events: VecDeque::new(), stop, is_full: false, from_clients, from_workers }
+        Self { events: VecDeque::new(), stop, gave: false, from_clients, from_workers }
     }
 
     fn may_have_more(&self) -> bool {
-        self.is_full || !self.events.is_empty()
+        self.gave || !self.events.is_empty()
     }
 
     /// Takes what is there already: the operator first, then the workers, whose reports make room for
-    /// what the clients want.
+    /// what the clients want. Before that, what was taken earlier comes to its end: what is left at the
+    /// sockets waits there in turns, and counts there.
     fn collect<S: Server, P>(&mut self, sockets: &mut Sockets<S, P>) -> Result<(), BrokerError> {
         while let Ok(stop) = self.stop.try_recv() {
             self.events.push_front(Event::Stop(stop));
         }
-        if self.events.len() >= TURN_EVENTS {
+        if !self.events.is_empty() {
             return Ok(());
         }
-        self.is_full = false;
+        self.gave = false;
         let workers = sockets.workers.recv(&mut self.from_workers, TURN_EVENTS).now_or_never();
         let clients = sockets.clients.recv(&mut self.from_clients, TURN_EVENTS).now_or_never();
         self.take(workers, clients)
@@ -159,9 +162,21 @@ impl Inbox {
         if workers == Some(0) || clients == Some(0) {
             return Err(BrokerError::SocketEnded);
         }
-        self.is_full |= workers.max(clients).is_some_and(|count| count >= TURN_EVENTS);
+        self.gave |= workers.or(clients).is_some();
         self.events.extend(self.from_workers.drain(..).map(Event::Workers));
         self.events.extend(self.from_clients.drain(..).map(Event::Clients));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ganger_scheduler::Config;
+    use ganger_transport::Limits;
+
+    #[test]
+    fn a_session_too_many_still_gets_a_connection_to_be_told_so() {
+        let (sockets, sessions) = (Limits::default(), Config::default());
+        assert!(sockets.connections > sessions.workers_max.max(sessions.clients_max));
     }
 }

@@ -46,7 +46,11 @@ impl Raw {
         Self::connect_with(to, &Limits { inbox_messages: 1, inbox_bytes: 1, ..Limits::default() }).await
     }
 
-    async fn connect_with(to: &Endpoint, limits: &Limits) -> Self {
+    /// Connects with limits of its own.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub async fn connect_with(to: &Endpoint, limits: &Limits) -> Self {
         // A connector each: one connection that is full must not hold up another of the same test.
         let connection = ZmqConnector::default().connect(to, limits).await;
         Self { connection: connection.unwrap_or_else(|error| panic!("{error}")), mark: 0 }

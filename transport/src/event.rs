@@ -43,6 +43,18 @@ pub enum ServerEvent {
     },
 }
 
+impl ServerEvent {
+    /// The connection at which it happened.
+    pub fn conn(&self) -> ConnId {
+        match self {
+            Self::Up { conn, .. }
+            | Self::Message { conn, .. }
+            | Self::Malformed { conn, .. }
+            | Self::Down { conn, .. } => *conn,
+        }
+    }
+}
+
 /// Why a message cannot be one of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MalformedReason {

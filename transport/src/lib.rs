@@ -26,10 +26,11 @@ mod limits;
 mod mailbox;
 pub mod mem;
 mod traits;
+mod turns;
 pub mod zmq;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{BindError, Closed, ConnectError, PublishError, SendError};
 pub use event::{Auth, DownReason, MalformedReason, PeerMeta, ServerEvent};
-pub use limits::{Limits, raise_nofile_limit};
+pub use limits::{Limits, RECV_BYTES_MAX, raise_nofile_limit};
 pub use traits::{Connection, Connector, Publisher, Server, Subscription};

@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use ganger_common::limits::MESSAGE_BYTES_MAX;
 
+/// What a message counts for beyond its bytes, in bytes. To look at an empty one takes about as long as to copy
+/// a kibibyte, and to keep it takes some memory: many small messages must be no cheap way to either.
+pub(crate) const MESSAGE_COST: usize = 1 << 10;
+
+/// A server gives its owner no more bytes at a time, or one message when that is larger. What the owner has
+/// taken stands before whatever comes later, whoever sends it, and counts against no limit of the socket.
+pub const RECV_BYTES_MAX: usize = 1 << 20;
+
 /// Limits of one socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -19,8 +27,16 @@ pub struct Limits {
     /// Messages received and not yet taken by the owner, over all connections. When it is full the
     /// sockets are not read, and the peers feel it through TCP.
     pub inbox_messages: usize,
-    /// Bytes received and not yet taken by the owner, over all connections.
+    /// Bytes received and not yet taken by the owner, over all connections, each message counted with a
+    /// kibibyte on top; one larger message still fits. It has to bridge the time for which the owner is busy
+    /// with what it has taken, and no more: the library cannot be told to read one connection and not
+    /// another, so what is said while the inbox is full waits for half of it to be taken, whoever filled it.
     pub inbox_bytes: usize,
+    /// Publications received and not yet taken by a subscriber. Above it they are lost.
+    pub feed_messages: usize,
+    /// Bytes of publications received and not yet taken by a subscriber, counted in the same way. Nobody
+    /// waits behind them, and what is lost must be asked for: more than an inbox.
+    pub feed_bytes: usize,
     /// A connection with nothing to say is probed by TCP after this.
     pub keepalive_idle: Duration,
     /// Pause between probes.
@@ -31,7 +47,8 @@ pub struct Limits {
     /// stalled peer can make the library hold, because the library itself never gives up on it.
     pub user_timeout: Duration,
     /// Connections at a time. More are closed at once; half of the files that the process may open is the
-    /// limit when that is less.
+    /// limit when that is less. More than the sessions that a broker takes, so that it can say why it takes no
+    /// more.
     pub connections: usize,
     /// Connections that wait to be accepted.
     pub backlog: i32,
@@ -45,12 +62,14 @@ impl Default for Limits {
             outbox_messages: 50_000,
             outbox_bytes: 256 << 20,
             inbox_messages: 65_536,
-            inbox_bytes: 64 << 20,
+            inbox_bytes: 4 << 20,
+            feed_messages: 65_536,
+            feed_bytes: 64 << 20,
             keepalive_idle: Duration::from_secs(15),
             keepalive_interval: Duration::from_secs(5),
             keepalive_probes: 3,
             user_timeout: Duration::from_secs(30),
-            connections: 16_384,
+            connections: 20_480,
             backlog: 1_024,
         }
     }

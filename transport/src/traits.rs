@@ -10,11 +10,17 @@ use crate::endpoint::Endpoint;
 use crate::error::{Closed, ConnectError, PublishError, SendError};
 use crate::event::{DownReason, ServerEvent};
 use crate::limits::Limits;
+#[cfg(doc)]
+use crate::limits::RECV_BYTES_MAX;
 
 /// The listening side of conversations.
 pub trait Server: Send + 'static {
     /// Waits for at least one event, moves up to `max` of them into `into` and returns how many. Zero:
     /// the server has shut down.
+    ///
+    /// Connections take turns, by bytes, so that one that floods does not stand before the others, and no
+    /// more than [`RECV_BYTES_MAX`] are moved at a time: with what is left at the server, somebody else's
+    /// turn may still come first.
     ///
     /// # Cancel safety
     /// No event is lost when the future is dropped.

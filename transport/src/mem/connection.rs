@@ -13,7 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Closed, ConnectError, SendError};
 use crate::event::DownReason;
 use crate::limits::Limits;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Fifo, Mailbox};
 use crate::traits::{Connection, Connector};
 
 /// Makes connections in memory.
@@ -53,7 +53,7 @@ impl Connector for MemConnector {
 #[derive(Debug)]
 pub struct MemConnection {
     conn: ConnId,
-    inbox: Mailbox<Bytes>,
+    inbox: Mailbox<Fifo<Bytes>>,
     hub: Arc<Hub>,
 }
 

@@ -9,14 +9,15 @@ use parking_lot::Mutex;
 use super::Way;
 use crate::error::SendError;
 use crate::event::{DownReason, MalformedReason, PeerMeta, ServerEvent};
-use crate::limits::Limits;
-use crate::mailbox::Mailbox;
+use crate::limits::{Limits, MESSAGE_COST};
+use crate::mailbox::{Fifo, Mailbox};
+use crate::turns::{self, Turns};
 
 /// One server and its connections.
 #[derive(Debug)]
 pub(super) struct Hub {
     /// Where the server reads.
-    pub(super) inbox: Mailbox<ServerEvent>,
+    pub(super) inbox: Mailbox<Turns>,
     links: Mutex<Links>,
     limits: Limits,
 }
@@ -32,7 +33,7 @@ struct Links {
 #[derive(Debug)]
 struct Link {
     /// Where the peer reads.
-    inbox: Mailbox<Bytes>,
+    inbox: Mailbox<Fifo<Bytes>>,
     message_bytes: usize,
     to_peer: Lane,
     to_server: Lane,
@@ -64,12 +65,12 @@ impl Hub {
     }
 
     /// Adds a connection and returns where its peer reads.
-    pub(super) fn join(&self, conn: ConnId, peer: &Limits) -> Mailbox<Bytes> {
+    pub(super) fn join(&self, conn: ConnId, peer: &Limits) -> Mailbox<Fifo<Bytes>> {
         let inbox = Mailbox::new(peer.inbox_messages, peer.inbox_bytes);
         let (to_peer, to_server) = (Lane::new(&self.limits), Lane::new(peer));
         let link = Link { inbox: inbox.clone(), message_bytes: peer.message_bytes, to_peer, to_server };
         self.links.lock().all.insert(conn, link);
-        self.tell(ServerEvent::Up { conn, peer: PeerMeta::default() }, 0);
+        self.tell(ServerEvent::Up { conn, peer: PeerMeta::default() });
         inbox
     }
 
@@ -88,7 +89,7 @@ impl Hub {
             Rest::Lost => drop(link.inbox.take(usize::MAX, drop)),
         }
         link.inbox.close();
-        self.tell(ServerEvent::Down { conn, reason }, 0);
+        self.tell(ServerEvent::Down { conn, reason });
     }
 
     pub(super) fn close(&self) {
@@ -174,12 +175,13 @@ impl Hub {
             true => ServerEvent::Message { conn, body },
             false => ServerEvent::Malformed { conn, parts: 1, bytes, reason: MalformedReason::TooLarge },
         };
-        self.tell(event, bytes);
+        self.tell(event);
     }
 
-    fn tell(&self, event: ServerEvent, bytes: usize) {
+    fn tell(&self, event: ServerEvent) {
+        let cost = turns::cost(&event);
         // A server that is gone hears nothing.
-        let _ = self.inbox.push(event, bytes);
+        let _ = self.inbox.push(event, cost);
     }
 }
 
@@ -205,7 +207,7 @@ impl Link {
 
     fn arrive(&self, body: Bytes) -> bool {
         let bytes = body.len();
-        bytes <= self.message_bytes && self.inbox.push(body, bytes).is_ok()
+        bytes <= self.message_bytes && self.inbox.push(body, bytes + MESSAGE_COST).is_ok()
     }
 }
 

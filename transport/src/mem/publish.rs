@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use super::MemNet;
 use crate::endpoint::Endpoint;
 use crate::error::{Closed, PublishError};
-use crate::limits::Limits;
-use crate::mailbox::Mailbox;
+use crate::limits::{Limits, MESSAGE_COST};
+use crate::mailbox::Feed;
 use crate::traits::{Publisher, Subscription};
 
 /// Subscribers by their topics.
@@ -21,13 +21,13 @@ pub(super) struct Topics {
 
 #[derive(Debug, Default)]
 struct State {
-    subscribers: Vec<(Vec<String>, Mailbox<[Bytes; 3]>)>,
+    subscribers: Vec<(Vec<String>, Feed)>,
     lose: u64,
 }
 
 impl Topics {
     pub(super) fn subscribe(&self, topics: &[String], limits: &Limits) -> MemSubscription {
-        let inbox = Mailbox::new(limits.inbox_messages, limits.inbox_bytes);
+        let inbox = Feed::new(limits.feed_messages, limits.feed_bytes);
         self.state.lock().subscribers.push((topics.to_vec(), inbox.clone()));
         MemSubscription { inbox }
     }
@@ -44,9 +44,10 @@ impl Topics {
             return;
         }
         state.subscribers.retain(|(_, inbox)| !inbox.is_closed());
+        let cost = parts.iter().map(Bytes::len).sum::<usize>() + MESSAGE_COST;
         for (topics, inbox) in &state.subscribers {
             if topics.iter().any(|topic| parts[0].starts_with(topic.as_bytes())) {
-                let _ = inbox.try_push(parts.clone(), parts.iter().map(Bytes::len).sum());
+                let _ = inbox.try_push(parts.clone(), cost);
             }
         }
     }
@@ -95,7 +96,7 @@ impl Drop for MemPublisher {
 /// A subscription in memory.
 #[derive(Debug)]
 pub struct MemSubscription {
-    inbox: Mailbox<[Bytes; 3]>,
+    inbox: Feed,
 }
 
 impl Subscription for MemSubscription {

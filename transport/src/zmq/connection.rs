@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use zeromq::{DealerSocket, SocketEvent, SocketRecv, SocketSend, ZmqMessage};
 
 use super::io::IoThread;
-use super::{BURST, MESSAGE_OVERHEAD, held, owned};
+use super::{BURST, held, owned};
 use crate::error::{Closed, SendError};
 use crate::held::Held;
-use crate::limits::Limits;
-use crate::mailbox::Mailbox;
+use crate::limits::{Limits, MESSAGE_COST};
+use crate::mailbox::{Fifo, Mailbox};
 use crate::traits::Connection;
 
 /// A connection on a DEALER socket.
@@ -34,8 +34,8 @@ pub struct ZmqConnection {
 /// What both sides of a connection share.
 #[derive(Clone, Debug)]
 pub(super) struct Ends {
-    inbox: Mailbox<Bytes>,
-    outbox: Mailbox<Bytes>,
+    inbox: Mailbox<Fifo<Bytes>>,
+    outbox: Mailbox<Fifo<Bytes>>,
     held: Arc<Held>,
     end: Arc<End>,
 }
@@ -216,7 +216,7 @@ impl Link {
         let mut parts = message.into_vecdeque();
         match (parts.pop_front(), parts.is_empty()) {
             (Some(body), true) if body.len() <= self.message_bytes => {
-                let cost = body.len() + MESSAGE_OVERHEAD;
+                let cost = body.len() + MESSAGE_COST;
                 self.received.push((owned(body), cost));
                 Ok(cost)
             }

@@ -49,13 +49,12 @@ use crate::limits::Limits;
 /// Messages taken from a socket in a row before others get a turn. More did not raise the throughput,
 /// fewer did not lower the delay.
 const BURST: usize = 64;
+/// The same in bytes: large messages are handed on while the next are being read.
+const BURST_BYTES: usize = 1 << 20;
 
 /// A received frame is a piece of the buffer that it was read into, and keeps all of it. Below this size
 /// a copy costs less than the buffer.
 const COPY_BELOW: usize = 32 << 10;
-
-/// What a message costs beyond its bytes, so that an inbox of empty messages fills up too.
-const MESSAGE_OVERHEAD: usize = 64;
 
 /// The library waits, with its locks held, above this many messages for a connection; ours stays below.
 const LIBRARY_MESSAGES_MAX: usize = 100_000;

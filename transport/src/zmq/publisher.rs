@@ -17,7 +17,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{BindError, PublishError};
 use crate::held::Held;
 use crate::limits::{Limits, raise_nofile_limit};
-use crate::mailbox::Mailbox;
+use crate::mailbox::Feed;
 use crate::traits::Publisher;
 
 /// A publisher on a PUB socket, which lives on a thread of its own.
@@ -29,7 +29,7 @@ use crate::traits::Publisher;
 #[derive(Debug)]
 pub struct ZmqPublisher {
     endpoint: Endpoint,
-    queue: Mailbox<[Bytes; 3]>,
+    queue: Feed,
     held: Arc<Held>,
     grace: Arc<Mutex<Duration>>,
     task: JoinHandle<()>,
@@ -46,7 +46,7 @@ impl ZmqPublisher {
         let Bound { listener, endpoint, file } = listener::listen(endpoint, &limits)?;
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
         let io = IoThread::start().map_err(failed)?;
-        let queue = Mailbox::new(usize::MAX, usize::MAX);
+        let queue = Feed::new(usize::MAX, usize::MAX);
         let (held, grace) = (Arc::new(held(&limits)), Arc::new(Mutex::default()));
         let outlet = Outlet { queue: queue.clone(), held: held.clone(), grace: grace.clone() };
         let (bound, is_bound) = tokio::sync::oneshot::channel();
@@ -91,7 +91,7 @@ impl Publisher for ZmqPublisher {
 
 /// The socket's side; lives on the socket's thread.
 struct Outlet {
-    queue: Mailbox<[Bytes; 3]>,
+    queue: Feed,
     held: Arc<Held>,
     grace: Arc<Mutex<Duration>>,
 }

@@ -18,10 +18,11 @@ use zeromq::{
 };
 
 use super::server::{Order, Orders};
-use super::{BURST, MESSAGE_OVERHEAD, held, io, owned};
+use super::{BURST, BURST_BYTES, held, io, owned};
 use crate::event::{Auth, DownReason, MalformedReason, PeerMeta, ServerEvent};
-use crate::limits::Limits;
+use crate::limits::{Limits, MESSAGE_COST};
 use crate::mailbox::Mailbox;
+use crate::turns::{self, Turns};
 
 /// Connections are numbered through over all servers of the process, so that no two are ever mixed up.
 static NEXT_CONN: AtomicU64 = AtomicU64::new(1);
@@ -43,7 +44,7 @@ pub(super) struct Router {
     conns_max: usize,
     /// What happened since the inbox was last filled.
     events: Vec<(ServerEvent, usize)>,
-    inbox: Mailbox<ServerEvent>,
+    inbox: Mailbox<Turns>,
     /// What is being carried out; kept for its memory.
     batch: Vec<Order>,
     orders: Arc<Orders>,
@@ -61,7 +62,7 @@ struct Peer {
 impl Router {
     pub(super) fn new(
         socket: RouterSocket,
-        inbox: Mailbox<ServerEvent>,
+        inbox: Mailbox<Turns>,
         orders: Arc<Orders>,
         limits: Limits,
         nofile: u64,
@@ -168,7 +169,8 @@ impl Router {
     }
 
     fn receive(&mut self) -> bool {
-        let (messages, mut bytes) = self.inbox.room();
+        let (messages, bytes) = self.inbox.room();
+        let mut bytes = bytes.min(BURST_BYTES);
         for count in 0..BURST.min(messages) {
             // What a peer announces can make the library panic while it reads; that is the end of the
             // peer's connection, not of the server.
@@ -225,10 +227,9 @@ impl Router {
         let known = self.peers.get(&id).map(|peer| peer.conn);
         let Some(conn) = known.or_else(|| self.add(id, None, true)) else { return 0 };
         let (count, bytes) = (parts.len(), parts.iter().map(Bytes::len).sum());
-        let cost = bytes + MESSAGE_OVERHEAD;
         match parts.pop_front() {
             Some(body) if count == 1 && bytes <= self.limits.message_bytes => {
-                self.events.push((ServerEvent::Message { conn, body: owned(body) }, cost));
+                self.tell(ServerEvent::Message { conn, body: owned(body) });
             }
             _ => {
                 let reason = match count {
@@ -236,10 +237,15 @@ impl Router {
                     _ => MalformedReason::Parts,
                 };
                 let event = ServerEvent::Malformed { conn, parts: count, bytes, reason };
-                self.events.push((event, MESSAGE_OVERHEAD));
+                self.tell(event);
             }
         }
-        cost
+        bytes + MESSAGE_COST
+    }
+
+    fn tell(&mut self, event: ServerEvent) {
+        let cost = turns::cost(&event);
+        self.events.push((event, cost));
     }
 
     /// Nobody, when there are too many already.
@@ -254,7 +260,7 @@ impl Router {
         self.conns.insert(conn, id);
         self.orders.state.lock().conns.insert(conn, Arc::new(held(&self.limits)));
         let peer = PeerMeta { addr, auth: Auth::None };
-        self.events.push((ServerEvent::Up { conn, peer }, MESSAGE_OVERHEAD));
+        self.tell(ServerEvent::Up { conn, peer });
         Some(conn)
     }
 
@@ -264,7 +270,7 @@ impl Router {
         self.peers.remove(&id);
         self.orders.state.lock().conns.remove(&conn);
         self.backend.peer_disconnected(&id);
-        self.events.push((ServerEvent::Down { conn, reason }, MESSAGE_OVERHEAD));
+        self.tell(ServerEvent::Down { conn, reason });
     }
 
     async fn end(mut self, grace: Duration) {
@@ -272,8 +278,8 @@ impl Router {
         self.carry_out();
         self.socket.unbind_all().await;
         self.orders.state.lock().conns.clear();
-        for (conn, _) in self.conns.drain() {
-            self.events.push((ServerEvent::Down { conn, reason: DownReason::Shutdown }, MESSAGE_OVERHEAD));
+        for (conn, _) in std::mem::take(&mut self.conns) {
+            self.tell(ServerEvent::Down { conn, reason: DownReason::Shutdown });
         }
         self.inbox.push_all(&mut self.events);
         // Without the socket every peer's writer finishes what it has and ends; this task is the one that

@@ -21,12 +21,13 @@ use crate::held::Held;
 use crate::limits::{Limits, raise_nofile_limit};
 use crate::mailbox::Mailbox;
 use crate::traits::Server;
+use crate::turns::Turns;
 
 /// A server on a ROUTER socket, which lives on a thread of its own.
 #[derive(Debug)]
 pub struct ZmqServer {
     endpoint: Endpoint,
-    inbox: Mailbox<ServerEvent>,
+    inbox: Mailbox<Turns>,
     orders: Arc<Orders>,
     task: JoinHandle<()>,
     io: IoThread,

@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use zeromq::{SocketEvent, SocketRecv, SubSocket, ZmqMessage};
 
 use super::io::IoThread;
-use super::{BURST, MESSAGE_OVERHEAD, owned};
+use super::{BURST, owned};
 use crate::error::Closed;
-use crate::limits::Limits;
-use crate::mailbox::Mailbox;
+use crate::limits::{Limits, MESSAGE_COST};
+use crate::mailbox::{Fifo, Mailbox};
 use crate::traits::Subscription;
 
 /// A subscription on a SUB socket.
@@ -27,13 +27,13 @@ pub struct ZmqSubscription {
 /// What both sides of a subscription share.
 #[derive(Clone, Debug)]
 pub(super) struct Ends {
-    inbox: Mailbox<[Bytes; 3]>,
+    inbox: Mailbox<Fifo<[Bytes; 3]>>,
     skipped: Arc<AtomicU64>,
 }
 
 impl Ends {
     pub(super) fn new(limits: &Limits) -> Self {
-        let inbox = Mailbox::new(limits.inbox_messages, limits.inbox_bytes);
+        let inbox = Mailbox::new(limits.feed_messages, limits.feed_bytes);
         Self { inbox, skipped: Arc::default() }
     }
 }
@@ -104,7 +104,7 @@ impl Feed {
         let taken = <[Bytes; 3]>::try_from(message.into_vec()).ok().and_then(|parts| {
             let bytes = parts.iter().map(Bytes::len).sum::<usize>();
             let fits = bytes <= self.message_bytes;
-            fits.then(|| self.ends.inbox.try_push(parts.map(owned), bytes + MESSAGE_OVERHEAD).ok())?
+            fits.then(|| self.ends.inbox.try_push(parts.map(owned), bytes + MESSAGE_COST).ok())?
         });
         if taken.is_none() {
             self.ends.skipped.fetch_add(1, Ordering::Relaxed);

@@ -59,6 +59,7 @@ suite! {
         churn_under_traffic_freezes_nobody;
     pressure:
         a_peer_that_does_not_read_fills_only_its_own_queue,
+        a_flooding_connection_does_not_hold_up_another,
         a_flood_stops_at_the_inbox_and_is_delivered_in_the_end;
     publishing:
         topics_are_matched_by_prefix,

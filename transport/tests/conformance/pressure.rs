@@ -100,3 +100,45 @@ pub(crate) async fn a_flood_stops_at_the_inbox_and_is_delivered_in_the_end(net: 
     }
     assert!(heard.is_some_and(|before| before <= accepted));
 }
+
+pub(crate) async fn a_flooding_connection_does_not_hold_up_another(net: impl Net) {
+    let inbox_bytes = 4 << 20;
+    let mut host = Host::limited(&net, Limits { inbox_bytes, ..Limits::default() }).await;
+    let small = Limits { outbox_bytes: 1 << 20, ..Limits::default() };
+    let flooder = host.connect_limited(&net, &small).await;
+    host.up().await;
+    let quiet = host.connect(&net).await;
+    let from_quiet = host.up().await;
+
+    let flood = Bytes::from(vec![b'x'; MESSAGE]);
+    // How many messages of the flooder come before each word of the quiet one.
+    let mut before = Vec::new();
+    for round in 0..ROUNDS {
+        let mut full = 0;
+        while full < ROUNDS {
+            match flooder.try_send(flood.clone()) {
+                Ok(()) => full = 0,
+                Err(SendError::Full(_)) => full += 1,
+                Err(SendError::Gone(_)) => panic!("the flooder is gone"),
+            }
+            tokio::task::yield_now().await;
+        }
+        quiet.try_send(numbered(round, 8)).unwrap();
+        let mut count = 0;
+        loop {
+            let (conn, body) = host.message().await;
+            if conn == from_quiet {
+                assert_eq!(number(&body), round);
+                break;
+            }
+            // Whoever takes a message looks at it, which takes longer than to receive one.
+            assert!(body.iter().all(|byte| *byte == b'x'));
+            count += 1;
+        }
+        before.push(count);
+    }
+    // Not in every round: the machine may be busy with other things.
+    before.sort_unstable();
+    let median = before[ROUNDS / 2];
+    assert!(median * MESSAGE < inbox_bytes * 3 / 4, "{median} messages of the other before each word");
+}
