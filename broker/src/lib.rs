@@ -31,3 +31,12 @@ pub use config::Config;
 pub use error::BrokerError;
 pub use running::{Broker, Endpoints, RunningBroker};
 pub use values::LogFormat;
+
+/// The shell without the loop around it, for whoever brings a clock and sockets of its own, such as a
+/// simulator.
+#[doc(hidden)]
+pub mod sans_io {
+    pub use crate::clock::Clock;
+    pub use crate::server::Sockets;
+    pub use crate::shell::{Shell, Side};
+}

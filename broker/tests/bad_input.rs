@@ -36,6 +36,11 @@ async fn bytes_that_are_no_message_get_an_error_and_change_nothing() {
     let deep = raw("status", &[0x91; 100_000]);
     let counted = raw("cancel", b"\x82\xa3req\x01\xa5tasks\xdd\xff\xff\xff\xff");
     let too_many = raw("cancel", b"\x82\xa3req\x01\xa5tasks\xdd\x00\x00\x10\x01");
+    let long_kind =
+        raw("list", &[b"\x82\xa3req\x01\xa4kind\xd9\x81", &[b'k'; limits::KIND_BYTES_MAX + 1][..]].concat());
+    let length = limits::ANY_TEXT_BYTES_MAX + 1;
+    let long_text = [b"\x81\xa3req\xdb", &(length as u32).to_be_bytes()[..], &vec![b'x'; length]].concat();
+    let long_text = raw("status", &long_text);
     let cases: &[(&[u8], ErrorCode)] = &[
         (b"", ErrorCode::BadMessage),
         (b"\xc1", ErrorCode::BadMessage),
@@ -46,8 +51,10 @@ async fn bytes_that_are_no_message_get_an_error_and_change_nothing() {
         (&[&raw("status", b"\x81\xa3req\x01")[..], b"\x00"].concat(), ErrorCode::BadMessage),
         (&raw("sudo", b"\x80"), ErrorCode::UnknownMessage),
         (&deep, ErrorCode::BadMessage),
-        (&counted, ErrorCode::BadMessage),
-        (&too_many, ErrorCode::BadMessage),
+        (&counted, ErrorCode::TooMany),
+        (&too_many, ErrorCode::TooMany),
+        (&long_kind, ErrorCode::TooLarge),
+        (&long_text, ErrorCode::TooLarge),
     ];
     for (bytes, code) in cases {
         peer.say_bytes(bytes);

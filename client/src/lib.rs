@@ -34,6 +34,8 @@ pub mod json;
 mod knowledge;
 mod pipe;
 mod places;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod requests;
 pub mod session;
 mod task;

@@ -57,10 +57,11 @@ macro_rules! counter_id {
         pub struct $name(pub $inner);
 
         impl $name {
-            /// The one after this.
+            /// The one after this. The last of all is followed by itself: nobody counts that far, but a
+            /// hostile peer may name it.
             #[must_use]
             pub const fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
 

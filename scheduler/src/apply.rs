@@ -120,6 +120,10 @@ impl Scheduler {
         task.extra_mut().book(ended);
         match ended.retry_at {
             Some(at) => self.delay(key, self.time_after(ended.at, at.since(ended.at)), DelayReason::Backoff),
+            #[cfg(feature = "planted")]
+            None if crate::planted::is(crate::planted::Bug::BackOfTheQueue) => {
+                self.queues.push(&mut self.arena, key, false);
+            }
             None => self.queues.push(&mut self.arena, key, true),
         }
     }

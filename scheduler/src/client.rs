@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ganger_common::{ClientId, ConnId, Outcome, SessionToken, TaskId};
+use ganger_common::{Attempt, ClientId, ConnId, Outcome, SessionToken, TaskId};
 
 use crate::record::Lsn;
 use crate::time::Time;
@@ -50,6 +50,9 @@ pub(crate) struct Waiting {
     pub(crate) lsn: Lsn,
     pub(crate) task: TaskId,
     pub(crate) outcome: Outcome,
+    /// The try that it names. With the outcome it tells this settlement from one after a retry, whose record
+    /// the journal may not have.
+    pub(crate) attempt: Attempt,
 }
 
 impl Stream {
@@ -77,6 +80,10 @@ impl Stream {
 
     /// A number that was never sent is not believed.
     pub(crate) fn confirm(&mut self, upto: u64) {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::WindowStaysShut) {
+            return;
+        }
         self.confirmed = self.confirmed.max(upto.min(self.sent));
         while let Some((last, bytes)) = self.unconfirmed.front().copied()
             && last <= self.confirmed

@@ -25,6 +25,11 @@ const TURN_MAX: usize = 64;
 /// below the tenth of a second that people notice, well above a round trip.
 const REBALANCE_AFTER: Duration = Duration::from_millis(20);
 
+/// A task that has not started this long after it was given waits for a slot, even if its worker should
+/// have one free: a handler that does not stop at its run limit keeps its slot until it ends, and only its
+/// worker knows. Longer than the round trip of any link that is worth using.
+const STUCK_AFTER: Duration = Duration::from_millis(500);
+
 impl Scheduler {
     /// Gives out what can be given out.
     pub(crate) fn dispatch(&mut self) {
@@ -85,6 +90,10 @@ impl Scheduler {
             while let Some((revision, _, task)) = self.queues.kind(kind).gated.first().copied() {
                 // The needs ascend: when nobody has enough for this one, nobody has for the next.
                 let knows = |worker: &WorkerKey| {
+                    #[cfg(feature = "planted")]
+                    if crate::planted::is(crate::planted::Bug::GateOpen) {
+                        return true;
+                    }
                     self.fleet.get(*worker).is_some_and(|worker| worker.revision >= revision)
                 };
                 let classes = &self.queues.kind(kind).classes;
@@ -208,40 +217,55 @@ impl Scheduler {
             .fleet
             .iter()
             .filter(|(_, worker)| worker.recall.is_none() && worker.conn.is_some())
-            .filter(|(_, worker)| self.holds_back(worker))
-            .map(|(key, worker)| (worker.surplus(), key))
+            .map(|(key, worker)| (self.held_back(worker), key))
+            .filter(|(waiting, _)| *waiting > 0)
             .collect();
         donors.sort_unstable_by(|a, b| b.cmp(a));
         for (waiting, donor) in donors {
-            let Some(kind) = self.last_assigned_kind(donor) else { continue };
-            let mut wanted = 0;
-            for (taker, slots) in &mut idle {
-                if *taker != donor && *slots > 0 && self.serves(*taker, kind) {
-                    let part = (*slots).min(waiting - wanted);
-                    *slots -= part;
-                    wanted += part;
-                    if wanted == waiting {
-                        break;
-                    }
-                }
-            }
+            let wanted = self.wanted_of(donor, waiting, &mut idle);
             if wanted > 0 {
                 self.recall(donor, wanted);
             }
+            idle.retain(|(_, slots)| *slots > 0);
         }
         self.arm_rebalance();
     }
 
-    /// Whether the worker has tasks that it has had for a while and that wait for a slot.
-    fn holds_back(&self, worker: &crate::worker::Worker) -> bool {
-        let Some(oldest) = worker.assigned.head() else { return false };
-        let State::Assigned { at, .. } = self.arena[oldest].state else { return false };
-        worker.surplus() > 0 && self.now.time.since(at) >= REBALANCE_AFTER
+    /// How many tasks a worker has that it has had for a while and that wait for a slot.
+    fn held_back(&self, worker: &crate::worker::Worker) -> u32 {
+        let Some(oldest) = worker.assigned.head() else { return 0 };
+        let State::Assigned { at, .. } = self.arena[oldest].state else { return 0 };
+        match self.now.time.since(at) {
+            // Not all workers report starts, and those answer with nothing: do not ask them all the time.
+            waited if waited.min(self.now.time.since(worker.recalled)) >= STUCK_AFTER => {
+                worker.assigned.len() as u32
+            }
+            waited if waited >= REBALANCE_AFTER => worker.surplus(),
+            _ => 0,
+        }
     }
 
-    fn last_assigned_kind(&self, worker: WorkerKey) -> Option<KindKey> {
-        let last = self.fleet.get(worker)?.assigned.tail()?;
-        Some(self.arena[last].kind)
+    /// How many of its newest tasks a worker must hand back, so that idle ones get what they can run. What
+    /// is among them that nobody else can run finds its way back.
+    fn wanted_of(&self, donor: WorkerKey, waiting: u32, idle: &mut [(WorkerKey, u32)]) -> u32 {
+        let Some(worker) = self.fleet.get(donor) else { return 0 };
+        let mut wanted = 0;
+        let mut unserved = None;
+        for (depth, task) in (1..=waiting).zip(self.arena.walk_back(&worker.assigned)) {
+            let kind = self.arena[task].kind;
+            if unserved == Some(kind) {
+                continue;
+            }
+            let fits = |taker: WorkerKey, slots: u32| taker != donor && slots > 0 && self.serves(taker, kind);
+            match idle.iter_mut().find(|(taker, slots)| fits(*taker, *slots)) {
+                Some((_, slots)) => {
+                    *slots -= 1;
+                    wanted = depth;
+                }
+                None => unserved = Some(kind),
+            }
+        }
+        wanted
     }
 
     pub(crate) fn serves(&self, worker: WorkerKey, kind: KindKey) -> bool {
@@ -250,10 +274,15 @@ impl Scheduler {
     }
 
     fn recall(&mut self, from: WorkerKey, count: u32) {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::NobodyRecalls) {
+            return;
+        }
         let Some(worker) = self.fleet.get_mut(from) else { return };
         let Some(conn) = worker.conn else { return };
         worker.recalls += 1;
         worker.recall = Some(worker.recalls);
+        worker.recalled = self.now.time;
         self.counters.recalls += 1;
         let command = WorkerCommand::Recall { recall: worker.recalls, count };
         self.out.push(Effect::ToWorker { conn, command });

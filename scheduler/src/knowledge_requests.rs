@@ -68,6 +68,11 @@ impl Scheduler {
         self.out.append(Record::Knowledge(change.clone()));
         self.out.note_revision(revision);
         self.counters.knowledge_changes += 1;
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::RevisionBeforeSync) {
+            self.out.push(Effect::Publish(Publication::Delta { change, previous }));
+            return KnowledgeAnswer::Written { revision };
+        }
         self.out.promise(Effect::Publish(Publication::Delta { change, previous }));
         KnowledgeAnswer::Written { revision }
     }

@@ -22,6 +22,8 @@
 pub mod config;
 pub mod effect;
 pub mod input;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod record;
 pub mod time;
 

@@ -30,6 +30,10 @@ impl Output {
 
     /// Something that may be said once everything that was appended so far is safe.
     pub(crate) fn promise(&mut self, effect: Effect) {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::PromiseBeforeSync) {
+            return self.push(effect);
+        }
         if self.appended <= self.journaled {
             self.ready.push_back(effect);
         } else {

@@ -75,6 +75,8 @@ impl Scheduler {
         // An attempt that has been booked is over, whoever still runs it.
         let is_new = held.lease.attempt > entry.attempt && held.lease.attempt <= ATTEMPT_MAX;
         let is_old_life = held.lease.epoch != self.config.epoch;
+        #[cfg(feature = "planted")]
+        let is_old_life = is_old_life && !crate::planted::is(crate::planted::Bug::NothingAdopted);
         if !(is_free && is_new && is_old_life && self.serves(key, entry.kind)) {
             return false;
         }

@@ -97,6 +97,10 @@ impl Scheduler {
         let task = &mut self.arena[key];
         task.state = State::Running { worker: holder, epoch, at };
         let limit = task.run_limit();
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::RunningExpires) {
+            return;
+        }
         self.stop_expiry(key);
         if let (Some(limit), Some(extra)) = (limit, &mut self.arena[key].extra) {
             let deadline = at.plus(limit).plus(RUN_LIMIT_SLACK);
@@ -120,6 +124,10 @@ impl Scheduler {
     fn on_ended(&mut self, worker: WorkerKey, ended: Ended, settled: &mut Vec<Settlement>) -> bool {
         let lease = (ended.task, ended.epoch, ended.attempt);
         let was_revoked = self.fleet.get_mut(worker).is_some_and(|worker| worker.revoked.remove(&lease));
+        #[cfg(feature = "planted")]
+        if was_revoked && crate::planted::is(crate::planted::Bug::CreditLeaks) {
+            self.fleet.get_mut(worker).map(|worker| worker.revoked.insert(lease));
+        }
         let Some(key) = self.arena.find(ended.task) else {
             self.orphans.drop_lease(worker, ended.task);
             let Some(class) = self.fleet.get(worker).map(|worker| worker.class) else { return false };
@@ -129,6 +137,20 @@ impl Scheduler {
         };
         if !was_revoked && self.arena[key].is_leased_to(worker, ended.epoch, ended.attempt) {
             self.end_attempt(key, ended, settled);
+            return true;
+        }
+        #[cfg(feature = "planted")]
+        if !self.arena[key].is_settled() && crate::planted::is(crate::planted::Bug::NoFencing) {
+            self.end_attempt(key, ended, settled);
+            return true;
+        }
+        #[cfg(feature = "planted")]
+        if self.arena[key].is_settled()
+            && ended.end == AttemptEnd::Succeeded
+            && crate::planted::is(crate::planted::Bug::SettledTwice)
+        {
+            let id = self.fleet.get(worker).map(|worker| worker.id);
+            settled.push(success(&ended, id));
             return true;
         }
         // The lease has moved on. Only a success still means something, and only while nobody else has
@@ -274,6 +296,8 @@ impl Scheduler {
         let extra = self.arena[key].extra.as_deref();
         let crashes = 1 + extra.map_or(0, |extra| extra.crashes);
         let most = extra.and_then(|extra| extra.options.crash_limit).unwrap_or(self.config.crash_limit);
+        #[cfg(feature = "planted")]
+        let crashes = if crate::planted::is(crate::planted::Bug::CrashesNotCounted) { 0 } else { crashes };
         if crashes >= most {
             let settlement = self.burial(Outcome::Dead, Cause::Crashes, note);
             self.settle(settlement);

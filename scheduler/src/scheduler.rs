@@ -113,6 +113,8 @@ impl Scheduler {
         let mut scheduler = Self::bare(config, now);
         let mut last = Lsn(0);
         let mut newest = Epoch(0);
+        #[cfg(feature = "planted")]
+        let records = crate::planted::cut(records.into_iter().collect());
         for (lsn, record) in records {
             if let Record::Started { epoch } = record {
                 newest = newest.max(*epoch);
@@ -122,6 +124,10 @@ impl Scheduler {
         }
         // Leases of this life must differ from those of every life before, whatever the caller says.
         scheduler.config.epoch = scheduler.config.epoch.max(newest.next());
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::EpochReused) {
+            scheduler.config.epoch = newest;
+        }
         scheduler.out.resume(last, scheduler.knowledge.revision());
         scheduler.begin();
         scheduler.hold_recovered();
@@ -223,6 +229,8 @@ impl Scheduler {
     fn advance(&mut self, now: Now) {
         self.dirty = true;
         let before = self.now.time;
+        #[cfg(feature = "planted")]
+        self.judge_by_the_wall(now);
         self.now = Now { time: now.time.max(before), wall: now.wall };
         let Some((due, _)) = self.timers.next() else { return };
         let stall = self.now.time.since(due.max(before));

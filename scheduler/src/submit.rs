@@ -49,6 +49,13 @@ impl Scheduler {
         self.take_in(client, again, sorted.fresh);
         self.counters.tasks_resubmitted += sorted.known.len() as u64;
         for key in sorted.known {
+            #[cfg(feature = "planted")]
+            if self.arena[key].holder().is_some()
+                && crate::planted::is(crate::planted::Bug::ResubmissionDuplicates)
+            {
+                self.detach(key);
+                self.queues.push(&mut self.arena, key, false);
+            }
             let task = &self.arena[key];
             let detached = task.extra.as_ref().is_some_and(|extra| extra.options.detached);
             if !detached {
@@ -78,6 +85,8 @@ impl Scheduler {
                     }
                     sorted.fresh.push(task);
                 }
+                #[cfg(feature = "planted")]
+                Err((ErrorCode::Busy, _)) if crate::planted::is(crate::planted::Bug::BusyIsSilent) => {}
                 Err((code, text)) => {
                     let is_retryable = code.is_retryable();
                     match is_retryable {
@@ -104,12 +113,22 @@ impl Scheduler {
             let text = format!("a payload of {bytes} bytes is over the limit of {PAYLOAD_BYTES_MAX}");
             return Err((ErrorCode::TooLarge, text));
         }
+        // `busy` would have it handed in again for ever.
+        if bytes > config.queue_bytes_max {
+            let text =
+                format!("a payload of {bytes} bytes is more than the {} of a queue", config.queue_bytes_max);
+            return Err((ErrorCode::TooLarge, text));
+        }
         if self.draining.is_some() {
             return Err((ErrorCode::Draining, "the broker is going down".to_owned()));
         }
         if backlog >= config.client_backlog_max {
             let text = format!("{backlog} outcomes wait for this client to read them");
             return Err((ErrorCode::Busy, text));
+        }
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::QueueUnbounded) {
+            return Ok(());
         }
         if self.unsettled + sorted.fresh.len() >= config.queue_tasks_max {
             return Err((ErrorCode::Busy, format!("the queue is full at {} tasks", config.queue_tasks_max)));
@@ -144,7 +163,8 @@ impl Scheduler {
         let origin = Origin { owner: Some(client), hold_until };
         self.apply_accepted(self.now.wall, &fresh, origin);
         self.counters.tasks_accepted += (self.unsettled - before) as u64;
-        let reunited: Vec<TaskId> = match hold_until.is_some() && !self.orphans.is_empty() {
+        // Also what its client hands in for the first time: another one may have handed it in before.
+        let reunited: Vec<TaskId> = match !self.orphans.is_empty() {
             true => fresh.iter().map(|task| task.id).collect(),
             false => Vec::new(),
         };
@@ -182,7 +202,8 @@ impl Scheduler {
     pub(crate) fn watch(&mut self, client: ClientKey, key: TaskKey, events: bool) {
         let task = &mut self.arena[key];
         if let Some(outcome) = task.outcome() {
-            let waiting = Waiting { lsn: self.out.appended(), task: task.id, outcome };
+            let (lsn, attempt) = (self.out.appended(), task.attempt);
+            let waiting = Waiting { lsn, task: task.id, outcome, attempt };
             return self.clients.tell(client, waiting);
         }
         if task.owner.is_none_or(|owner| self.clients.get(owner).is_none()) {
@@ -210,6 +231,9 @@ impl Scheduler {
                 continue;
             };
             match self.arena[key].outcome() {
+                #[cfg(feature = "planted")]
+                None if self.arena[key].holder().is_some()
+                    && crate::planted::is(crate::planted::Bug::CancelForgotten) => {}
                 None => {
                     self.revoke(key, None);
                     let attempt = self.arena[key].attempt;

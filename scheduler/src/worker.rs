@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     /// The recall that it has not answered.
     pub(crate) recall: Option<u64>,
     pub(crate) recalls: u64,
+    /// When it was last asked for tasks back.
+    pub(crate) recalled: Time,
     /// Leases that it may have lost with a connection, until it has had its say: how many heartbeats have
     /// come on this connection.
     pub(crate) unaccounted: Option<(BTreeSet<LeaseKey>, u8)>,

@@ -10,6 +10,7 @@ use crate::effect::{Effect, Refused, Welcome, WorkerCommand};
 use crate::input::{WorkerHello, WorkerRequest};
 use crate::report::Report;
 use crate::scheduler::{Peer, Scheduler};
+use crate::time::Time;
 use crate::timers::Timer;
 use crate::worker::{Credit, Worker, WorkerKey};
 
@@ -133,6 +134,7 @@ impl Scheduler {
             revision: hello.revision,
             recall: None,
             recalls: 0,
+            recalled: Time(0),
             unaccounted: None,
             ended: 0,
             open: None,
@@ -170,11 +172,17 @@ impl Scheduler {
         let mut lost = BTreeSet::new();
         if let Some((leases, beats)) = &mut worker.unaccounted {
             *beats += 1;
+            #[cfg(feature = "planted")]
+            if crate::planted::is(crate::planted::Bug::LostDispatchKept) {
+                *beats = 0;
+            }
             // A worker reports everything again before its first heartbeat on a connection. The second
             // leaves room for one that beats a little early.
             if *beats >= 2 {
                 lost = std::mem::take(leases);
                 worker.unaccounted = None;
+                // What was taken back meanwhile (cancelled, expired) it never had: no end of it will come.
+                worker.revoked.retain(|lease| !lost.contains(lease));
             }
         }
         let mut lost: Vec<TaskKey> = lost
@@ -264,6 +272,10 @@ impl Scheduler {
     /// Adds to everybody's account the time in which the scheduler was not called.
     pub(crate) fn forgive(&mut self, stall: Duration) {
         self.counters.own_stalls += 1;
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::StallsNotForgiven) {
+            return;
+        }
         for (key, worker) in self.fleet.iter_mut() {
             worker.last_seen = worker.last_seen.plus(stall).min(self.now.time);
             if let Some(at) = worker.grace_at {
@@ -272,6 +284,21 @@ impl Scheduler {
         }
         for (_, client) in self.clients.iter_mut() {
             client.last_seen = client.last_seen.plus(stall).min(self.now.time);
+        }
+    }
+
+    /// Where the wall clock gains on the other, graces end earlier: see [`crate::planted`].
+    #[cfg(feature = "planted")]
+    pub(crate) fn judge_by_the_wall(&mut self, now: crate::time::Now) {
+        if !crate::planted::is(crate::planted::Bug::GraceByTheWall) {
+            return;
+        }
+        let gained = now.wall.since(self.now.wall).saturating_sub(now.time.since(self.now.time));
+        for (key, worker) in self.fleet.iter_mut() {
+            if let Some(at) = worker.grace_at {
+                let at = crate::time::Time(at.0.saturating_sub(gained.as_micros() as u64));
+                self.timers.set(&mut worker.grace_at, Timer::WorkerGrace(key), Some(at));
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ pub mod exec;
 mod executor;
 mod handler;
 mod host;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod random;
 pub mod replica;
 pub mod session;

@@ -25,10 +25,12 @@ pub struct Task {
 /// attempt that lost its lease, by remembering the highest token that it saw for the task.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FencingToken {
-    /// The number of the attempt. It is counted through, over restarts of the broker too.
-    pub attempt: Attempt,
+    // The epoch is compared first: a broker without a journal begins to count attempts anew when a task is
+    // handed in again after its restart.
     /// The life of the broker that granted the lease.
     pub epoch: Epoch,
+    /// The number of the attempt. A broker with a journal counts it through, over its restarts too.
+    pub attempt: Attempt,
 }
 
 /// Everything around a task: which try it is, whether it should stop, where to tell how far it is.
@@ -98,5 +100,17 @@ impl Context {
     /// The worker's copy of the knowledge map.
     pub fn knowledge(&self) -> &Knowledge {
         &self.seat.shared().knowledge
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_rises_although_a_new_life_of_the_broker_counts_attempts_anew() {
+        let token = |epoch, attempt| FencingToken { epoch: Epoch(epoch), attempt: Attempt(attempt) };
+        assert!(token(1, 1) < token(1, 2));
+        assert!(token(1, 3) < token(2, 1));
     }
 }

@@ -18,7 +18,10 @@ pub(crate) fn undecodable(side: Side, frame: &[u8], error: &DecodeError) -> Refu
     let kind = match error {
         DecodeError::Body { kind, .. } => *kind,
         DecodeError::UnknownType(kind) => kind.as_str(),
-        DecodeError::TooLarge { .. } | DecodeError::Envelope(_) | DecodeError::Trailing => "",
+        DecodeError::TooLarge { .. }
+        | DecodeError::LongText
+        | DecodeError::Envelope(_)
+        | DecodeError::Trailing => "",
     };
     if kind == "hello"
         && let Some(version) = version_of(frame)

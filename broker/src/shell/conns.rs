@@ -10,7 +10,7 @@ use crate::outbox::Outbox;
 
 /// Which socket a connection belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Side {
+pub enum Side {
     /// The clients'.
     Client,
     /// The workers'.

@@ -27,7 +27,7 @@ enum Weight {
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     /// Carries out everything that the scheduler wants done: records are made safe first, and the promises
     /// that wait for them go out after.
-    pub(crate) fn carry_out(&mut self) -> Result<(), BrokerError> {
+    pub fn carry_out(&mut self) -> Result<(), BrokerError> {
         loop {
             while let Some(effect) = self.scheduler.poll_effect() {
                 self.carry_out_one(effect)?;

@@ -13,7 +13,7 @@ use crate::journal::Journal;
 
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     /// Takes in something that happened at a socket.
-    pub(crate) fn on_event(&mut self, now: Now, side: Side, event: ServerEvent) {
+    pub fn on_event(&mut self, now: Now, side: Side, event: ServerEvent) {
         match event {
             ServerEvent::Up { conn, peer } => {
                 tracing::debug!(%conn, ?side, addr = ?peer.addr, "connected");

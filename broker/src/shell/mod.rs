@@ -23,7 +23,7 @@ use crate::kinds::Kinds;
 use crate::server::Sockets;
 
 use conns::Conns;
-pub(crate) use conns::Side;
+pub use conns::Side;
 
 /// How long the transports may take at the end to deliver what was said.
 const LINGER: Duration = Duration::from_millis(250);
@@ -32,11 +32,13 @@ const LINGER: Duration = Duration::from_millis(250);
 const LOG_COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
 /// The scheduler with everything around it.
-pub(crate) struct Shell<S, P, J> {
+pub struct Shell<S, P, J> {
     clock: Clock,
     scheduler: Scheduler,
-    pub(crate) sockets: Sockets<S, P>,
-    journal: J,
+    /// The sockets.
+    pub sockets: Sockets<S, P>,
+    /// Where records go.
+    pub journal: J,
     /// Records of this turn.
     batch: Vec<(Lsn, Record)>,
     conns: Conns,
@@ -53,8 +55,14 @@ pub(crate) struct Shell<S, P, J> {
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     pub(crate) fn new(config: Config, sockets: Sockets<S, P>, journal: J) -> Self {
         let clock = Clock::start();
+        let scheduler = Scheduler::new(config, clock.now());
+        Self::around(clock, scheduler, sockets, journal)
+    }
+
+    /// Around a scheduler that has been made by somebody else.
+    pub fn around(clock: Clock, scheduler: Scheduler, sockets: Sockets<S, P>, journal: J) -> Self {
         Self {
-            scheduler: Scheduler::new(config, clock.now()),
+            scheduler,
             clock,
             sockets,
             journal,
@@ -69,8 +77,29 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
         }
     }
 
-    pub(crate) fn now(&self) -> Now {
+    /// The present.
+    pub fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// Moves a clock that is set by hand.
+    pub fn set_now(&mut self, now: Now) {
+        self.clock.set(now);
+    }
+
+    /// The scheduler, for whoever looks on.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// When something is due.
+    pub fn due(&self) -> Option<Time> {
+        self.scheduler.poll_timeout().map(|(due, _)| due)
+    }
+
+    /// A journal that took a batch has made it safe only now.
+    pub fn journaled(&mut self, upto: Lsn) {
+        self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
     }
 
     /// When the scheduler wants to be called, whatever comes in.
@@ -79,13 +108,14 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     }
 
     /// How long something has been due, if anything is.
-    pub(crate) fn late_by(&self) -> Option<Duration> {
+    pub fn late_by(&self) -> Option<Duration> {
         let (due, _) = self.scheduler.poll_timeout()?;
         let now = self.clock.now().time;
         (due <= now).then(|| now.since(due))
     }
 
-    pub(crate) fn handle_timeout(&mut self) {
+    /// Does what is due.
+    pub fn handle_timeout(&mut self) {
         let now = self.clock.now();
         self.scheduler.handle_timeout(now);
         if now.time.since(self.counters_logged) >= LOG_COUNTERS_EVERY {
@@ -95,13 +125,13 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     }
 
     /// Begins the end.
-    pub(crate) fn drain(&mut self, deadline: Duration) {
+    pub fn drain(&mut self, deadline: Duration) {
         tracing::info!(?deadline, "draining: nothing new is taken, what runs may finish");
         self.scheduler.handle(self.clock.now(), Input::Drain { deadline });
     }
 
     /// Whether the drain is over.
-    pub(crate) fn is_drained(&self) -> bool {
+    pub fn is_drained(&self) -> bool {
         self.drained
     }
 

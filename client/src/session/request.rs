@@ -226,8 +226,7 @@ impl Request {
             Self::List(query) => {
                 let kind = query.kind.as_deref().unwrap_or_default();
                 at_most("bytes of a kind", kind.len(), limits::KIND_BYTES_MAX)?;
-                let after = query.after.as_deref().unwrap_or_default();
-                at_most("bytes of a page mark", after.len(), limits::NAME_BYTES_MAX)
+                check_mark(query.after.as_deref())
             }
             Self::Drain { workers, .. } => {
                 at_most("workers", workers.len(), BATCH_ITEMS_MAX)?;
@@ -239,7 +238,8 @@ impl Request {
                 at_most("bytes of a broadcast", body.len(), BROADCAST_BYTES_MAX)
             }
             Self::Knowledge(ask) => ask.check(),
-            Self::Workers { .. } | Self::Fetch(_) | Self::Explain(_) | Self::Status => Ok(()),
+            Self::Workers { after } => check_mark(after.as_deref()),
+            Self::Fetch(_) | Self::Explain(_) | Self::Status => Ok(()),
         }
     }
 }
@@ -264,6 +264,10 @@ impl Ask {
             Self::Since(_) | Self::Status => Ok(()),
         }
     }
+}
+
+fn check_mark(after: Option<&str>) -> Result<()> {
+    at_most("bytes of a page mark", after.map_or(0, str::len), limits::NAME_BYTES_MAX)
 }
 
 fn at_most(what: &str, found: usize, most: usize) -> Result<()> {

@@ -154,12 +154,13 @@ impl Session {
             let work = entry.work.as_ref()?;
             bytes += work.payload.len() + work.kind.len() + 32;
             let options = work.options.as_deref().cloned();
-            Some(wire::NewTask {
-                id: entry.id,
-                kind: Text(&work.kind),
-                payload: Blob(&work.payload),
-                options,
-            })
+            let id = entry.id;
+            #[cfg(feature = "planted")]
+            let id = match again && crate::planted::is(crate::planted::Bug::AnotherId) {
+                true => TaskId::from_bytes(id.as_bytes().map(|byte| !byte)),
+                false => id,
+            };
+            Some(wire::NewTask { id, kind: Text(&work.kind), payload: Blob(&work.payload), options })
         });
         let tasks: List<_, _> = tasks.collect();
         let mut buffer = Vec::with_capacity(bytes);
@@ -302,6 +303,10 @@ impl Session {
     /// new.
     pub(super) fn take_back_batches(&mut self) {
         for (_, batch) in std::mem::take(&mut self.batches) {
+            #[cfg(feature = "planted")]
+            if crate::planted::is(crate::planted::Bug::NotHandedInAgain) {
+                continue;
+            }
             for key in batch.items {
                 self.hand_in_again(key);
             }

@@ -52,6 +52,10 @@ impl Session {
 
     /// A new connection's stream of outcomes begins anew.
     pub(super) fn watch_all(&mut self) {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::NotAskedAgain) {
+            return;
+        }
         let is_awaited = |key: &Key| self.table.get(*key).is_some_and(|entry| entry.state.is_awaited());
         self.to_watch = self.table.keys().into_iter().filter(is_awaited).collect();
     }
@@ -112,6 +116,8 @@ impl Session {
         let error = match entry.state {
             State::Queued | State::Sent => return,
             State::Watched => Error::refused(ErrorCode::UnknownTask, text),
+            #[cfg(feature = "planted")]
+            _ if crate::planted::is(crate::planted::Bug::LostForGood) => Error::Forgotten,
             // It held the task in memory, and that life is over.
             State::Accepted { volatile: Some(life) } if Some(life) != epoch && entry.work.is_some() => {
                 // It left the window long ago and does not enter it again: what is kept bounds how many

@@ -7,7 +7,12 @@ use std::ops::Deref;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use crate::code::ErrorCode;
 use crate::limits::PAYLOAD_BYTES_MAX;
+
+const BYTES: &str = "bytes";
+const BYTES_OF_TEXT: &str = "bytes of text";
+const ELEMENTS: &str = "elements";
 
 /// Opaque bytes (MessagePack `bin`), borrowed from the frame and at most [`PAYLOAD_BYTES_MAX`] long.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +42,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Blob<'a> {
 
             fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Blob<'de>, E> {
                 if bytes.len() > PAYLOAD_BYTES_MAX {
-                    return Err(over("bytes", bytes.len(), PAYLOAD_BYTES_MAX));
+                    return Err(over(BYTES, bytes.len(), PAYLOAD_BYTES_MAX));
                 }
                 Ok(Blob(bytes))
             }
@@ -80,7 +85,7 @@ impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Text<'a, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <&'de str>::deserialize(deserializer)?;
         if text.len() > MAX {
-            return Err(over("bytes of text", text.len(), MAX));
+            return Err(over(BYTES_OF_TEXT, text.len(), MAX));
         }
         Ok(Self(text))
     }
@@ -145,7 +150,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let declared = seq.size_hint().unwrap_or(0);
                 if declared > MAX {
-                    return Err(over("elements", declared, MAX));
+                    return Err(over(ELEMENTS, declared, MAX));
                 }
                 // What is declared is within the limit, but it is still only a claim: a handful of bytes
                 // may claim thousands of elements. Growth then pays for what really comes.
@@ -162,4 +167,17 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
 
 fn over<E: de::Error>(what: &str, found: usize, most: usize) -> E {
     E::custom(format_args!("{found} {what}, at most {most} are allowed"))
+}
+
+/// The code for what [`over`] has said: serde hands on nothing but the text. No peer can write one that
+/// passes for it, because words of serde's stand before everything that it quotes.
+pub(super) fn code_of(reason: &str) -> Option<ErrorCode> {
+    let (count, rest) = reason.split_once(' ')?;
+    let (what, _) = rest.split_once(',')?;
+    match what {
+        _ if count.parse::<usize>().is_err() => None,
+        BYTES | BYTES_OF_TEXT => Some(ErrorCode::TooLarge),
+        ELEMENTS => Some(ErrorCode::TooMany),
+        _ => None,
+    }
 }

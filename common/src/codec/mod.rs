@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::code::ErrorCode;
-use crate::limits::{DEPTH_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{ANY_TEXT_BYTES_MAX, DEPTH_MAX, MESSAGE_BYTES_MAX};
 
 /// Why bytes are not a message. None of these gets better by sending the same bytes again.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -30,8 +30,10 @@ pub enum DecodeError {
         /// What came.
         bytes: usize,
     },
-    /// The outer array with the message type is damaged or missing, or a text somewhere in the message is
-    /// over the limit of any.
+    /// A text somewhere in the message is over the limit of any; nothing else of it was read.
+    #[error("a text in the message is over the limit of {ANY_TEXT_BYTES_MAX} bytes")]
+    LongText,
+    /// The outer array with the message type is damaged or missing.
     #[error("not an array of a message type and a body: {0}")]
     Envelope(&'static str),
     /// The type is not one of this side's messages.
@@ -54,9 +56,10 @@ impl DecodeError {
     /// The code to answer with.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooLarge { .. } | Self::LongText => ErrorCode::TooLarge,
             Self::UnknownType(_) => ErrorCode::UnknownMessage,
-            Self::Envelope(_) | Self::Body { .. } | Self::Trailing => ErrorCode::BadMessage,
+            Self::Body { reason, .. } => bounded::code_of(reason).unwrap_or(ErrorCode::BadMessage),
+            Self::Envelope(_) | Self::Trailing => ErrorCode::BadMessage,
         }
     }
 }
@@ -93,7 +96,7 @@ pub fn decode<'a, M: Message<'a>>(frame: &'a [u8]) -> Result<M, DecodeError> {
         return Err(DecodeError::TooLarge { bytes: frame.len() });
     }
     if texts::has_too_long(frame) {
-        return Err(DecodeError::Envelope("a text in it is longer than any may be"));
+        return Err(DecodeError::LongText);
     }
     let (parts, kind, rest) = envelope(frame)?;
     let mut body = Body::from_read_ref(rest);

@@ -88,6 +88,24 @@ fn delayed_tasks_are_cancelled_too() {
 }
 
 #[test]
+fn a_task_that_was_lost_on_the_way_and_then_cancelled_takes_up_no_slot() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.cut(worker.conn);
+    // It never arrived; the broker cannot know before the worker has had its say.
+    let worker = desk.come_back(&worker, &[]);
+    assert_eq!(desk.cancel(client, &[1]), []);
+    assert_eq!(desk.commands(&worker), [stop(&[(1, 1)])]);
+    assert_eq!(desk.outcomes(client), [(1, Outcome::Cancelled)]);
+    desk.submit(client, tasks([2]));
+    desk.beat_once(&worker);
+    desk.beat_once(&worker);
+    assert_eq!(desk.given(&worker), [(2, 1)]);
+}
+
+#[test]
 fn a_worker_that_was_away_learns_of_the_cancellation_when_it_comes_back() {
     let mut desk = Desk::new();
     let (client, worker) = (desk.client(1), desk.worker(1, 1));

@@ -113,6 +113,25 @@ fn what_waits_at_one_worker_is_recalled_for_another_that_is_idle() {
 }
 
 #[test]
+fn what_waits_behind_tasks_that_nobody_else_can_run_is_recalled_too() {
+    let mut desk = Desk::new();
+    let (client, hoarder) = (desk.client(1), desk.worker_of(1, &[KIND, "other"], 1));
+    desk.grow_credit(client, &hoarder);
+    let others = (3..=5).map(|n| task_of("other", n));
+    desk.submit(client, tasks(1..=2).into_iter().chain(others).collect());
+    let given = desk.given(&hoarder);
+    assert_eq!(given.len(), 5);
+    desk.start(&hoarder, &[lease(1, 1)]);
+    let idle = desk.worker(2, 1);
+    desk.pass_ms(20);
+    assert_eq!(desk.commands(&hoarder), [WorkerCommand::Recall { recall: 1, count: 4 }]);
+    let back = [5, 4, 3, 2].map(|n| ended(n, 1, AttemptEnd::Returned)).to_vec();
+    assert_eq!(desk.report_recall(&hoarder, vec![], back, 0, Some(1)), []);
+    assert_eq!(desk.given(&idle), [(2, 2)]);
+    assert_eq!(desk.given(&hoarder), [(3, 2), (4, 2), (5, 2)], "nobody else can run these");
+}
+
+#[test]
 fn a_recall_is_not_repeated_before_it_is_answered() {
     let (mut desk, _, hoarder, _) = lopsided();
     desk.pass_ms(200);
@@ -129,8 +148,45 @@ fn a_task_that_fills_a_slot_is_not_recalled() {
     desk.submit(client, tasks([1]));
     assert_eq!(desk.given(&worker), [(1, 1)]);
     let _idle = desk.worker(2, 1);
-    desk.pass(secs(1));
+    desk.pass_ms(499);
     assert_eq!(desk.commands(&worker), [], "its start may just not have been told yet");
+}
+
+#[test]
+fn a_task_that_does_not_start_is_recalled_though_its_worker_should_have_a_slot() {
+    // A handler that does not stop at its run limit keeps its slot, and only its worker knows.
+    let mut desk = Desk::new();
+    let (client, stuck) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, vec![task_with(1, |options| options.backoff_ms = Some(0))]);
+    assert_eq!(desk.given(&stuck), [(1, 1)]);
+    desk.start(&stuck, &[lease(1, 1)]);
+    desk.end(&stuck, vec![ended(1, 1, AttemptEnd::TimedOut)]);
+    desk.pass_ms(1);
+    assert_eq!(desk.given(&stuck), [(1, 2)]);
+    let idle = desk.worker(2, 1);
+    desk.pass_ms(600);
+    assert_eq!(desk.commands(&stuck), [WorkerCommand::Recall { recall: 1, count: 1 }]);
+    let back = vec![ended(1, 2, AttemptEnd::Returned)];
+    assert_eq!(desk.report_recall(&stuck, vec![], back, 0, Some(1)), []);
+    assert_eq!(desk.given(&idle), [(1, 3)]);
+}
+
+#[test]
+fn a_worker_that_reports_no_starts_is_seldom_asked_for_them() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    let _idle = desk.worker(2, 1);
+    let mut asked = 0;
+    for _ in 0..100 {
+        desk.pass_ms(50);
+        for _ in desk.commands(&worker) {
+            asked += 1;
+            assert_eq!(desk.report_recall(&worker, vec![], vec![], 0, Some(asked)), []);
+        }
+    }
+    assert!((5..=10).contains(&asked), "asked {asked} times in five seconds");
 }
 
 #[test]
@@ -159,4 +215,5 @@ fn looking_for_somebody_to_recall_from_does_not_become_a_busy_loop() {
         wakes += 1;
     }
     assert!(wakes <= 60, "{wakes} wakes in a second");
+    assert!(desk.commands(&worker).len() <= 1, "one question at a time");
 }

@@ -163,3 +163,14 @@ fn an_orphan_that_its_worker_no_longer_names_is_not_its_own() {
     desk.pass(secs(5));
     assert_eq!(desk.given(&worker), [(1, 1)]);
 }
+
+#[test]
+fn an_attempt_that_runs_is_met_by_whoever_hands_its_task_in_also_for_the_first_time() {
+    let (mut desk, worker) = forgotten();
+    let worker = desk.come_back(&worker, &[held_started(1, 1)]);
+    let another = desk.client(2);
+    desk.submit(another, tasks([1]));
+    assert_eq!(desk.given(&worker), [], "it runs already");
+    desk.end(&worker, vec![success(1, 1)]);
+    assert_eq!(desk.outcomes(another), [(1, Outcome::Succeeded)]);
+}

@@ -19,4 +19,5 @@ mod retrying;
 mod sessions;
 mod streams;
 mod submitting;
+mod timers;
 mod timing;

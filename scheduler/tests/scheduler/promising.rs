@@ -198,3 +198,26 @@ fn i4_no_lease_is_granted_before_the_journal_knows_the_epoch_that_it_names() {
     assert_eq!(desk.given(&worker), [(1, 1)]);
     desk.take();
 }
+
+#[test]
+fn i8_an_outcome_after_a_retry_waits_for_its_own_record_and_not_for_that_of_the_one_before() {
+    let mut desk = Desk::with(|config| config.max_attempts = 1);
+    let (client, other, worker) = (desk.client(1), desk.client(2), desk.worker(1, 2));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.end(&worker, vec![failure(1, 1)]);
+    assert_eq!(desk.outcomes(client), [(1, Outcome::Failed)]);
+    desk.hold_journal();
+    // Something that is not safe, so that who asks for the outcome now has to wait behind it.
+    desk.client_says(client.conn, ClientRequest::Submit { seq: 9, again: false, tasks: tasks([2]) });
+    desk.client_says(other.conn, ClientRequest::Watch { req: 1, tasks: vec![id(1)], events: false });
+    desk.client_says(client.conn, ClientRequest::Retry { req: 2, tasks: vec![id(1)] });
+    desk.report(&worker, vec![], vec![failure(1, 2)], 0);
+    desk.given(&worker);
+    desk.journal_some(1);
+    assert_eq!(desk.outcome_items(other), [], "the second failure is not on record");
+    desk.journal_all();
+    let told: Vec<_> = desk.outcome_items(other).iter().map(|item| (item.outcome, item.attempt.0)).collect();
+    assert_eq!(told, [(Outcome::Failed, 2)]);
+    desk.take();
+}

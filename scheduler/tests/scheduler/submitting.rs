@@ -152,3 +152,13 @@ fn a_task_says_how_large_it_is_above_the_size_that_is_worth_a_warning() {
     desk.submit(client, vec![NewTask { payload, ..task(1) }]);
     assert_eq!(desk.counted("payloads_large"), 1);
 }
+
+#[test]
+fn a_task_larger_than_the_whole_queue_is_refused_for_good() {
+    let mut desk = Desk::with(|config| config.queue_bytes_max = 10);
+    let client = desk.client(1);
+    let large = NewTask { payload: vec![0; 11].into(), ..task(1) };
+    let refused = desk.submit_some(client, false, vec![large]);
+    assert_eq!(refused[0].code, TooLarge, "waiting for room would be for ever");
+    assert_eq!(refused[0].retry_after, None);
+}

@@ -101,6 +101,9 @@ pub struct Replica {
     newest: Revision,
     early: BTreeMap<Revision, Change>,
     stage: Stage,
+    /// The map is that of another life of the broker until a snapshot has been read to its end, whatever
+    /// becomes of the connection meanwhile.
+    owes_snapshot: bool,
     last_req: u64,
     feed: Feed,
     random: Random,
@@ -117,6 +120,7 @@ impl Replica {
             newest: Revision(0),
             early: BTreeMap::new(),
             stage: Stage::Detached,
+            owes_snapshot: false,
             last_req: 0,
             feed: Feed::default(),
             random: Random(!seed),
@@ -140,7 +144,7 @@ impl Replica {
     ) {
         self.newest = newest;
         self.feed.on_attached(now, port, silence_max);
-        if self.epoch == Some(epoch) {
+        if self.epoch == Some(epoch) && !self.owes_snapshot {
             self.newest = newest.max(self.applied);
             self.stage = Stage::Following { check_at: None };
             return self.catch_up(now);
@@ -150,7 +154,10 @@ impl Replica {
         self.set_applied(Revision(0));
         match is_first && newest == Revision(0) {
             true => self.stage = Stage::Following { check_at: None },
-            false => self.begin_snapshot(now),
+            false => {
+                self.owes_snapshot = true;
+                self.begin_snapshot(now);
+            }
         }
     }
 

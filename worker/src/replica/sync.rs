@@ -65,7 +65,12 @@ impl Replica {
         if change.revision <= self.applied {
             return;
         }
-        if matches!(self.stage, Stage::Snapshot(_)) || change.revision > self.applied.next() {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::GapUnseen) {
+            return self.apply(change);
+        }
+        let is_snapshot_first = self.owes_snapshot || matches!(self.stage, Stage::Snapshot(_));
+        if is_snapshot_first || change.revision > self.applied.next() {
             if self.early.len() < EARLY_MAX {
                 self.early.insert(change.revision, change);
             }
@@ -169,7 +174,10 @@ impl Replica {
             return self.ask_page(now);
         }
         let seen = std::mem::take(&mut snapshot.seen);
+        #[cfg(feature = "planted")]
+        let seen = Keep(seen);
         self.knowledge.retain(|topic, key| seen.contains(&(topic.to_owned(), key.to_owned())));
+        self.owes_snapshot = false;
         self.set_applied(first);
         self.stage = Stage::Following { check_at: None };
         self.apply_early();
@@ -242,5 +250,16 @@ impl Replica {
                 self.apply(change);
             }
         }
+    }
+}
+
+/// Everything is in it while [`crate::planted`] says so.
+#[cfg(feature = "planted")]
+struct Keep(BTreeSet<(String, String)>);
+
+#[cfg(feature = "planted")]
+impl Keep {
+    fn contains(&self, name: &(String, String)) -> bool {
+        self.0.contains(name) || crate::planted::is(crate::planted::Bug::SnapshotKeepsTheGone)
     }
 }

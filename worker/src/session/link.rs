@@ -151,7 +151,8 @@ impl Session {
 
     pub(super) fn on_garbled(&mut self, now: Time, error: &DecodeError) {
         // A newer broker may say more than this worker understands, and is told so by the version.
-        if matches!(error, DecodeError::UnknownType(_)) {
+        let is_connected = matches!(self.link, Link::Greeting { .. } | Link::Open(_));
+        if !is_connected || matches!(error, DecodeError::UnknownType(_)) {
             return;
         }
         // If tasks were in it, the broker learns from the next hello that they did not arrive.
@@ -173,7 +174,7 @@ impl Session {
             Incoming::Goodbye { code, text } => self.on_goodbye(now, code, text),
             _ if matches!(self.link, Link::Greeting { .. }) => {}
             Incoming::Heartbeat { mark, revision } => self.on_heartbeat(now, mark, revision),
-            Incoming::Tasks { items, unserved } => self.on_tasks(items, unserved),
+            Incoming::Tasks { items, unserved } => self.on_tasks(now, items, unserved),
             Incoming::Start { leases } => self.hold.confirm(&leases),
             Incoming::Recall { recall, count } => self.on_recall(recall, count),
             Incoming::Cancel { leases, code } => self.on_cancel(&leases, code),

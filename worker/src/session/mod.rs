@@ -135,6 +135,10 @@ impl Session {
         if let Some(report) = self.next_report() {
             return Some(Effect::Send(Outgoing::Report(report)));
         }
+        // What the replica had to ask is of no use to a session that has ended.
+        if matches!(self.link, Link::Ended) {
+            return None;
+        }
         match self.replica.poll_effect()? {
             ReplicaEffect::Ask(frame) => Some(Effect::Send(Outgoing::Frame(frame))),
             ReplicaEffect::Subscribe { port } => Some(Effect::Subscribe { port }),

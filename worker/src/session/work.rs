@@ -80,15 +80,20 @@ impl Session {
         Err(Failure { text, is_final: true, retry_after_ms: None })
     }
 
-    pub(super) fn on_tasks(&mut self, items: Vec<Item>, unserved: Vec<(Lease, String)>) {
-        for (lease, kind) in unserved {
-            let text = format!("this worker does not serve the kind {kind:?}");
-            self.reports.push(failed(lease, 0, Failure { text, is_final: true, retry_after_ms: None }));
-        }
+    pub(super) fn on_tasks(&mut self, now: Time, items: Vec<Item>, unserved: Vec<(Lease, String)>) {
         let room = match self.leaving {
             Some(_) => 0,
             None => HELD_LEASES_MAX.saturating_sub(self.hold.len()),
         };
+        // What is handed back is kept until it is acknowledged, which must have an end as well. The next
+        // hello tells that these did not arrive.
+        if self.reports.is_full() && (items.len() > room || !unserved.is_empty()) {
+            return self.disconnect(now, "the broker gives out tasks and acknowledges nothing");
+        }
+        for (lease, kind) in unserved {
+            let text = format!("this worker does not serve the kind {kind:?}");
+            self.reports.push(failed(lease, 0, Failure { text, is_final: true, retry_after_ms: None }));
+        }
         let mut items = items.into_iter();
         self.hold.waiting.extend(items.by_ref().take(room));
         for item in items {
@@ -104,6 +109,10 @@ impl Session {
     pub(super) fn on_recall(&mut self, recall: u64, count: u32) {
         for _ in 0..BATCH_ITEMS_MAX.min(count as usize) {
             let Some(item) = self.hold.waiting.pop_back() else { break };
+            #[cfg(feature = "planted")]
+            if crate::planted::is(crate::planted::Bug::RecallForgets) {
+                continue;
+            }
             self.report_unstarted(item.lease, AttemptEnd::Returned);
         }
         self.reports.answer_recall(recall);

@@ -8,7 +8,7 @@ use ganger_common::view::StatusView;
 use super::rig::{Rig, Seen, id};
 use crate::error::Error;
 use crate::session::REQUESTS_MAX;
-use crate::session::request::{Answer, Request};
+use crate::session::request::{Answer, Request, TaskQuery};
 
 fn status(rig: &mut Rig, req: u64) -> Vec<Seen> {
     rig.hear(&ToClient::Status(ganger_common::message::Body { req, body: StatusView::default() }))
@@ -67,6 +67,21 @@ fn questions_are_bounded() {
     }
     let full = Error::Full { what: "requests", most: REQUESTS_MAX };
     assert_eq!(rig.ask(9_999, Request::Status), [Seen::Answer(9_999, Err(full))]);
+}
+
+/// The broker could not tell which request it refuses, so the answer would never come.
+#[test]
+fn a_page_mark_that_no_broker_reads_is_refused() {
+    let mut rig = Rig::open();
+    for request in [
+        Request::Workers { after: Some("w".repeat(129)) },
+        Request::List(TaskQuery { after: Some("t".repeat(129)), ..TaskQuery::default() }),
+    ] {
+        let seen = rig.ask(1, request);
+        let is_refused =
+            matches!(&seen[..], [Seen::Answer(1, Err(error))] if error.code() == Some(ErrorCode::TooLarge));
+        assert!(is_refused, "{seen:?}");
+    }
 }
 
 #[test]

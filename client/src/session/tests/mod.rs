@@ -5,4 +5,5 @@ mod chaos;
 mod link;
 mod rig;
 mod submitting;
+mod timers;
 mod watching;

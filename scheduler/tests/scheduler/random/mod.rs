@@ -1,7 +1,9 @@
 //! Anything in any order: several clients and workers that fail, repeat themselves and come back, a slow
 //! journal, a broker that stalls and restarts.
 
+mod against_model;
 mod hearing;
+mod model;
 mod oracle;
 mod peers;
 mod settling;

@@ -217,3 +217,41 @@ fn without_the_right_to_read_nothing_more_is_asked() {
     rig.pass(Duration::from_secs(60));
     assert_eq!(rig.effects(), [""; 0]);
 }
+
+#[test]
+fn a_snapshot_that_a_lost_connection_broke_off_is_begun_again() {
+    let mut rig = Rig::following();
+    rig.publish(1);
+    // A new life of the broker, whose map never had that key; the connection breaks before the answer.
+    rig.attach(2, 0, None);
+    assert_eq!(rig.effects(), ["1: list"]);
+    rig.replica.on_detached();
+    // What is published meanwhile follows on a map that is not there.
+    let change = Change { revision: Revision(1), ..change(2) };
+    let publication = Publication::Change { epoch: Epoch(2), change };
+    rig.replica.on_publication(rig.now, publication);
+    assert_eq!(rig.revision(), 0);
+    rig.attach(2, 0, None);
+    assert_eq!(rig.effects(), ["2: list"]);
+    rig.page(2, 0, &[], false);
+    assert_eq!((rig.value("k1"), rig.revision()), (None, 0), "nothing of the last life is left");
+    // From now on a new connection of the same life needs no snapshot.
+    rig.replica.on_detached();
+    rig.attach(2, 0, None);
+    assert_eq!(rig.effects(), [""; 0]);
+}
+
+/// Only a hostile broker names it, and it must not do more harm than to its own knowledge.
+#[test]
+fn the_last_revision_of_all_is_survived() {
+    let mut rig = Rig::following();
+    rig.publish(u64::MAX);
+    assert_eq!(rig.effects(), ["1: since 0"]);
+    rig.replica.on_refused(rig.now, 1, ErrorCode::HistoryGone, None);
+    assert_eq!(rig.effects(), ["2: list"]);
+    rig.page(2, u64::MAX, &[u64::MAX], false);
+    assert_eq!(rig.revision(), u64::MAX);
+    rig.publish(u64::MAX);
+    rig.publish(1);
+    assert_eq!((rig.revision(), rig.effects()), (u64::MAX, vec![]));
+}

@@ -239,3 +239,14 @@ fn deadlines_that_are_handed_back_make_the_session_quiet() {
     // Each takes four deadlines, and one attempt reaches its run limit besides.
     assert!(turns <= 4 * (welcomes + 1) + 1, "{turns} turns for {welcomes} connections");
 }
+
+#[test]
+fn what_cannot_be_read_of_a_connection_that_was_given_up_is_no_news() {
+    let mut rig = Rig::open(1);
+    goodbye(&mut rig, Some(ErrorCode::Silent));
+    assert_eq!(rig.effects().len(), 1, "a disconnect");
+    let due = rig.session.poll_timeout();
+    let garbled = Input::frame(rig.session.kinds(), &Bytes::from_static(b"\x92"));
+    rig.input(garbled);
+    assert_eq!((rig.effects(), rig.session.poll_timeout()), (Vec::new(), due));
+}

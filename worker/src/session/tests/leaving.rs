@@ -133,3 +133,14 @@ fn a_second_drain_can_only_bring_the_deadline_nearer() {
     rig.pass(Duration::from_millis(500));
     assert_eq!(rig.effects(), ["cancel handler 1 Leaving", "report 1 1:interrupted"]);
 }
+
+/// A change was missed, so the replica wants to ask for it; but nobody will be there for the answer.
+#[test]
+fn nothing_is_asked_after_the_end() {
+    let mut rig = Rig::open(1);
+    rig.beat(1, 4);
+    rig.now = rig.now.plus(Duration::from_millis(50));
+    rig.session.handle_timeout(rig.now);
+    rig.input(Input::Stop);
+    assert_eq!(rig.effects(), ["goodbye", "stopped Stopped unfinished=0 unreported=0"]);
+}

@@ -5,6 +5,7 @@ mod connecting;
 mod leaving;
 mod tasks;
 mod telling;
+mod timers;
 
 use std::time::Duration;
 

@@ -229,3 +229,24 @@ fn an_end_that_nobody_waits_for_changes_nothing() {
     rig.finish(ticket, ok());
     assert_eq!(rig.effects(), [""; 0]);
 }
+
+/// What is handed back is kept until it is acknowledged: a broker that never does must not fill the memory.
+#[test]
+fn a_broker_that_gives_out_tasks_and_acknowledges_nothing_is_left() {
+    let mut rig = Rig::open(1);
+    let batch: Vec<u8> = (0..4_096).map(|task| task as u8).collect();
+    let batches = (ganger_common::limits::HELD_LEASES_MAX + UNACKED_ENDS_MAX) / batch.len();
+    for _ in 0..batches {
+        rig.tasks(&batch);
+    }
+    assert!(rig.effects().iter().all(|effect| effect.starts_with("report")));
+    rig.tasks(&batch);
+    let effects = rig.effects();
+    assert!(matches!(&effects[..], [only] if only.starts_with("disconnect")), "{effects:?}");
+    rig.connect();
+    assert!(rig.effects().concat().starts_with("hello"));
+    rig.welcome(1);
+    rig.effects();
+    rig.tasks(&[1]);
+    assert_eq!(rig.effects().len(), 1, "it is left again, before anything is added to what is kept");
+}
