@@ -62,14 +62,14 @@ fn build() -> PathBuf {
     target.join(profile)
 }
 
-/// A test runs from `TARGET/PROFILE/deps/NAME-HASH`.
+/// A test runs from `TARGET/PROFILE/deps/NAME-HASH`, a program from `TARGET/PROFILE/NAME`.
 fn target_and_profile() -> (PathBuf, String) {
     let own = std::env::current_exe().unwrap_or_else(|error| panic!("the path of this test: {error}"));
-    let directory = own
-        .ancestors()
-        .find(|path| path.file_name().is_some_and(|name| name == "deps"))
-        .and_then(Path::parent)
-        .unwrap_or_else(|| panic!("{} does not look like a test that cargo built", own.display()));
+    let deps = own.ancestors().find(|path| path.file_name().is_some_and(|name| name == "deps"));
+    let directory = deps
+        .unwrap_or(&own)
+        .parent()
+        .unwrap_or_else(|| panic!("{} is nothing that cargo built", own.display()));
     let profile = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
     (directory.parent().unwrap_or(directory).to_owned(), profile)
 }

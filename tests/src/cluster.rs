@@ -44,23 +44,37 @@ pub struct WorkerSpec {
     program: &'static str,
     name: String,
     args: Vec<String>,
+    way: Option<Way>,
+}
+
+/// Another way to the broker than the straight one.
+#[derive(Clone, Debug)]
+struct Way {
+    workers: String,
+    knowledge: String,
 }
 
 impl WorkerSpec {
     /// The stock worker.
     pub fn stock(name: impl Into<String>) -> Self {
-        Self { program: binaries::WORKER, name: name.into(), args: Vec::new() }
+        Self { program: binaries::WORKER, name: name.into(), args: Vec::new(), way: None }
     }
 
     /// The worker that keeps a diary.
     pub fn diarist(name: impl Into<String>) -> Self {
-        Self { program: binaries::DIARIST, name: name.into(), args: Vec::new() }
+        Self { program: binaries::DIARIST, name: name.into(), args: Vec::new(), way: None }
     }
 
     /// How many tasks it runs at a time.
     #[must_use]
     pub fn slots(self, slots: u32) -> Self {
         self.args(&["--slots", &slots.to_string()])
+    }
+
+    /// Through these endpoints instead of the broker's own. Only the diarist can be told so.
+    #[must_use]
+    pub fn through(self, workers: String, knowledge: String) -> Self {
+        Self { way: Some(Way { workers, knowledge }), ..self }
     }
 
     /// More flags.
@@ -134,6 +148,11 @@ impl Cluster {
         &self.workers
     }
 
+    /// Those whose places others have taken.
+    pub fn retired(&self) -> &[Proc] {
+        &self.retired
+    }
+
     /// Where the broker listens.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
@@ -175,7 +194,11 @@ impl Cluster {
 
     fn spawn_worker(&self, spec: &WorkerSpec) -> Proc {
         let mut command = Command::new(binaries::path(spec.program));
-        command.args(["--broker", &self.endpoints.workers, "--name", &spec.name]).args(&spec.args);
+        let workers = spec.way.as_ref().map_or(&self.endpoints.workers, |way| &way.workers);
+        command.args(["--broker", workers, "--name", &spec.name]).args(&spec.args);
+        if let Some(way) = &spec.way {
+            command.args(["--knowledge", &way.knowledge]);
+        }
         if spec.program == binaries::DIARIST {
             command.arg("--diary").arg(self.directory.path());
         }

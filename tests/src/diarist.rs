@@ -19,6 +19,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::read()?;
     let book = Arc::new(Book { diary: Diary::create(&args.diary, &args.name)?, name: args.name.clone() });
     let mut worker = Worker::builder().connect(args.broker).name(args.name.clone()).slots(args.slots);
+    if let Some(knowledge) = args.knowledge {
+        worker = worker.knowledge(knowledge);
+    }
     for kind in work::KINDS {
         let book = book.clone();
         worker = worker.handler(kind, move |task, context| run(book.clone(), task, context));
@@ -33,6 +36,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 struct Args {
     broker: String,
+    knowledge: Option<String>,
     name: String,
     slots: u32,
     diary: PathBuf,
@@ -41,12 +45,18 @@ struct Args {
 impl Args {
     fn read() -> anyhow::Result<Self> {
         let mut args = std::env::args().skip(1);
-        let mut read =
-            Self { broker: String::new(), name: "diarist".to_owned(), slots: 1, diary: PathBuf::from(".") };
+        let mut read = Self {
+            broker: String::new(),
+            knowledge: None,
+            name: "diarist".to_owned(),
+            slots: 1,
+            diary: PathBuf::from("."),
+        };
         while let Some(flag) = args.next() {
             let value = args.next().ok_or_else(|| anyhow::anyhow!("{flag} needs a value"))?;
             match flag.as_str() {
                 "--broker" => read.broker = value,
+                "--knowledge" => read.knowledge = Some(value),
                 "--name" => read.name = value,
                 "--slots" => read.slots = value.parse()?,
                 "--diary" => read.diary = value.into(),
@@ -64,11 +74,11 @@ struct Book {
 
 /// Runs one task of any kind between two lines of the diary.
 async fn run(book: Arc<Book>, task: Task, context: Context) -> Result<Vec<u8>, HandlerError> {
-    let (attempt, checksum) = (context.attempt(), crc32fast::hash(&task.payload));
-    book.diary.write(Mark::Start, task.id, attempt, checksum);
+    let (token, checksum) = (context.fencing_token(), crc32fast::hash(&task.payload));
+    book.diary.write(Mark::Start, task.id, token, checksum);
     let result = work(&book.name, &task, &context).await;
     let mark = if result.is_ok() { Mark::Finish } else { Mark::GiveUp };
-    book.diary.write(mark, task.id, attempt, checksum);
+    book.diary.write(mark, task.id, token, checksum);
     result
 }
 
@@ -77,6 +87,13 @@ async fn work(name: &str, task: &Task, context: &Context) -> Result<Vec<u8>, Han
     let attempt = context.attempt().0;
     match &*task.kind {
         work::SLEEP => tokio::time::sleep(Duration::from_micros(argument.parse()?)).await,
+        work::MIRROR => {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_micros(argument.parse()?)) => {}
+                () = context.cancelled() => return Err("stopped before the mirror".into()),
+            }
+            return Ok(work::mirrored(attempt, name, &task.payload));
+        }
         work::SPIN => spin(Duration::from_micros(argument.parse()?)),
         work::GATE => pass_gate(Path::new(argument), name, context).await?,
         work::FLAKY if attempt <= argument.parse()? => return Err("flaky as it was told to be".into()),

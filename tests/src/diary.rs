@@ -9,7 +9,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ganger_common::{Attempt, TaskId};
+use ganger_common::{Attempt, Epoch, TaskId};
+use ganger_worker::FencingToken;
 
 /// Writes one diary; safe to share between handlers.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Line {
     pub task: TaskId,
     /// In which attempt.
     pub attempt: Attempt,
+    /// In which life of the broker that attempt was granted.
+    pub epoch: Epoch,
     /// Checksum of the payload, so that a task that was tampered with shows.
     pub checksum: u32,
     /// When, on the clock that all processes of this machine share.
@@ -61,13 +64,14 @@ impl Diary {
     ///
     /// # Panics
     /// When it cannot: a diary with a hole proves nothing.
-    pub fn write(&self, mark: Mark, task: TaskId, attempt: Attempt, checksum: u32) {
+    pub fn write(&self, mark: Mark, task: TaskId, token: FencingToken, checksum: u32) {
         let mark = match mark {
             Mark::Start => 'S',
             Mark::Finish => 'F',
             Mark::GiveUp => 'G',
         };
-        let line = format!("{mark} {task} {attempt} {checksum} {}\n", now_ns());
+        let FencingToken { attempt, epoch } = token;
+        let line = format!("{mark} {task} {} {attempt} {checksum} {}\n", epoch.0, now_ns());
         let written = (&self.file).write(line.as_bytes()).expect("a diary that cannot be kept ends the test");
         assert_eq!(written, line.len(), "half a line was written");
         self.written.fetch_add(1, Ordering::Relaxed);
@@ -113,6 +117,7 @@ fn parse(line: &str, worker: &str) -> Option<Line> {
     Some(Line {
         mark,
         task: fields.next()?.parse().ok()?,
+        epoch: Epoch(fields.next()?.parse().ok()?),
         attempt: Attempt(fields.next()?.parse().ok()?),
         checksum: fields.next()?.parse().ok()?,
         at_ns: fields.next()?.parse().ok()?,
@@ -143,12 +148,14 @@ mod tests {
             Diary::create(directory.path(), "two").unwrap(),
         );
         let task = TaskId::from_bytes([7; 16]);
-        one.write(Mark::Start, task, Attempt(1), 5);
-        two.write(Mark::Start, task, Attempt(2), 5);
-        one.write(Mark::Finish, task, Attempt(1), 5);
+        let token = |attempt| FencingToken { attempt: Attempt(attempt), epoch: Epoch(3) };
+        one.write(Mark::Start, task, token(1), 5);
+        two.write(Mark::Start, task, token(2), 5);
+        one.write(Mark::Finish, task, token(1), 5);
         let lines = read_all(directory.path());
         let seen: Vec<_> = lines.iter().map(|line| (line.mark, line.attempt.0, &*line.worker)).collect();
         assert_eq!(seen, [(Mark::Start, 1, "one"), (Mark::Start, 2, "two"), (Mark::Finish, 1, "one")]);
         assert!(lines[0].task == task && lines[0].checksum == 5 && one.lines() == 2);
+        assert_eq!(lines[0].epoch, Epoch(3));
     }
 }

@@ -10,17 +10,28 @@
 //! - [`procfs`]: what the kernel tells about them.
 //! - [`wait`]: conditions with deadlines instead of sleeps.
 //! - [`diary`], [`verdict`]: the workers' own account, and the checker.
+//! - [`proxy`], [`dice`]: a network that misbehaves, and chance under a seed.
+//! - [`blackbox`]: the whole system as processes, with faults, judged by a log of its own.
 //! - [`scale`]: how large a scenario runs, and which run alone.
+//! - [`sim`]: the whole system in one thread, under a seed and with faults.
+//! - [`oracle`]: whether a run of it kept everything that was promised.
 
 pub mod binaries;
+pub mod blackbox;
 pub mod cluster;
 pub mod customer;
 pub mod diary;
+pub mod dice;
 mod nursery;
+pub mod oracle;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod process;
 pub mod procfs;
+pub mod proxy;
 pub mod raw;
 pub mod scale;
+pub mod sim;
 pub mod verdict;
 pub mod wait;
 pub mod work;

@@ -202,7 +202,8 @@ mod tests {
     const TWO: TaskId = TaskId::from_bytes([2; 16]);
 
     fn line(mark: Mark, task: TaskId, attempt: u32) -> Line {
-        Line { mark, task, attempt: Attempt(attempt), checksum: 9, at_ns: 0, worker: "w".to_owned() }
+        let (attempt, epoch) = (Attempt(attempt), ganger_common::Epoch(1));
+        Line { mark, task, attempt, epoch, checksum: 9, at_ns: 0, worker: "w".to_owned() }
     }
 
     fn run(task: TaskId, attempt: u32) -> [Line; 2] {

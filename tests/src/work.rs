@@ -1,7 +1,7 @@
 //! The kinds that the diarist serves, and the tasks that ask for them.
 //!
-//! A payload is text: an argument, a line break, and a number that makes it unlike every other payload, so
-//! that a task that ran with another task's payload shows. Every handler writes its start first and its
+//! A payload is an argument, a line break, and something that makes it unlike every other payload, so that a
+//! task that ran with another task's payload shows. Every handler writes its start first and its
 //! finish last, and returns who it was.
 
 use std::path::Path;
@@ -15,6 +15,9 @@ use uuid::Uuid;
 
 /// Waits for some microseconds without using the processor.
 pub const SLEEP: &str = "diary.sleep";
+/// Waits for some microseconds, unless it is told to stop, and returns its payload the other way round, so
+/// that a result shows of which bytes it was made; see [`mirrored`].
+pub const MIRROR: &str = "diary.mirror";
 /// Uses the processor for some microseconds.
 pub const SPIN: &str = "diary.spin";
 /// Runs until a file exists, or one of that name with a dot and the worker's name.
@@ -26,7 +29,7 @@ pub const CRASH: &str = "diary.crash";
 /// Returns the revision that the worker's replica had when the handler was entered.
 pub const REVISION: &str = "diary.revision";
 /// Every kind that all diarists serve.
-pub const KINDS: [&str; 6] = [SLEEP, SPIN, GATE, FLAKY, CRASH, REVISION];
+pub const KINDS: [&str; 7] = [SLEEP, MIRROR, SPIN, GATE, FLAKY, CRASH, REVISION];
 
 /// The kind that returns some topics of the replica of one worker, as the JSON of a [`Replica`]. Its argument
 /// is the topics with commas between them.
@@ -77,12 +80,22 @@ pub fn task(kind: impl Into<Arc<str>>, argument: impl std::fmt::Display) -> NewT
 
 /// The argument of a payload.
 pub fn argument(payload: &[u8]) -> &str {
-    std::str::from_utf8(payload).unwrap_or_default().split('\n').next().unwrap_or_default()
+    let line = payload.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    std::str::from_utf8(line).unwrap_or_default()
 }
 
 /// What a handler returns: its attempt and its worker.
 pub fn signature(attempt: u32, worker: &str) -> String {
     format!("{attempt} {worker}")
+}
+
+/// What the handler of [`MIRROR`] returns: who it was, a line break, and the payload from its end to its
+/// beginning.
+pub fn mirrored(attempt: u32, worker: &str, payload: &[u8]) -> Vec<u8> {
+    let mut result = signature(attempt, worker).into_bytes();
+    result.push(b'\n');
+    result.extend(payload.iter().rev());
+    result
 }
 
 /// Opens a gate for everybody.

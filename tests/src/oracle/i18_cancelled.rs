@@ -1,0 +1,103 @@
+//! I18: an acknowledged cancellation is final.
+//!
+//! Checks that after a cancellation was acknowledged to its client, or left the broker as a promise, the
+//! task has the outcome `cancelled` and no other: in the journal, for whoever hears of it, and in the
+//! audit. Under memory durability the next life knows nothing of it, so it binds within one life.
+//!
+//! Cannot see: a handler that goes on although it was told to stop. Its result must not count, and that is
+//! what is checked.
+
+use ganger_common::message::Durability;
+use ganger_common::{Outcome, TaskId};
+
+use super::Violation;
+use super::view::{Step, Story, View};
+use crate::sim::Event;
+use crate::sim::log::{Fact, Promise};
+
+const NAME: &str = "I18";
+
+pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
+    for (task, story) in view.stories() {
+        follow(view, found, task, story);
+    }
+}
+
+fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story<'_>) {
+    let mut cancelled = false;
+    for step in view.steps(story) {
+        let (line, event) = match step {
+            Step::Life(_) => {
+                cancelled &= view.facts.durability == Durability::Journal;
+                continue;
+            }
+            Step::Forgotten => {
+                cancelled = false;
+                continue;
+            }
+            Step::Line(line, event) => (line, event),
+        };
+        let other = match event {
+            // The acknowledgement may arrive after the life that gave it has ended.
+            Event::PromiseLeft { promise: Promise::Cancelled(_), .. } => {
+                cancelled = true;
+                None
+            }
+            Event::CancelAcknowledged { .. } if view.facts.durability == Durability::Journal => {
+                cancelled = true;
+                None
+            }
+            Event::Appended { fact: Fact::Settled { outcome, .. }, .. } => Some(*outcome),
+            Event::OutcomeHeard { outcome, .. } => Some(*outcome),
+            Event::Audited { outcome: Some(outcome), .. } => Some(*outcome),
+            _ => None,
+        };
+        if let Some(other) = other.filter(|other| cancelled && *other != Outcome::Cancelled) {
+            return view.report(found, NAME, task, line, &format!("{other}, after it was cancelled"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ganger_common::Outcome;
+
+    use crate::oracle::script::*;
+    use crate::sim::Event;
+
+    fn cancelled(mut script: Script) -> Script {
+        script.submit(1).accept(1).push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
+        script.append_settled(1, Outcome::Cancelled, 0).sync();
+        script.promise(crate::sim::log::Promise::Cancelled(id(1)));
+        script.push(Event::CancelAcknowledged { client: CLIENT, ask: 1, task: id(1) });
+        script
+    }
+
+    #[test]
+    fn a_cancelled_task_that_stays_cancelled_passes() {
+        let mut script = cancelled(Script::journal());
+        script.promise_outcome(1, Outcome::Cancelled, 0).hear(1, Outcome::Cancelled, 0, 0).quiet();
+        script.passes(super::check);
+    }
+
+    #[test]
+    fn a_result_after_the_acknowledgement_must_not_count() {
+        let mut script = cancelled(Script::journal());
+        script.settle(1, Outcome::Succeeded);
+        script.fails(super::check, "I18", "after it was cancelled");
+    }
+
+    #[test]
+    fn nobody_may_hear_another_outcome() {
+        let mut script = cancelled(Script::journal());
+        script.restart().hear(1, Outcome::Succeeded, 1, 1);
+        script.fails(super::check, "I18", "after it was cancelled");
+    }
+
+    #[test]
+    fn the_next_life_in_memory_knows_nothing_of_it() {
+        let mut script = cancelled(Script::memory());
+        script.restart().submit(1).accept(1).run(1).settle(1, Outcome::Succeeded);
+        script.passes(super::check);
+    }
+}

@@ -1,0 +1,200 @@
+//! What the shell of the broker takes for its sockets and its journal.
+//!
+//! Whatever it does with them lands on one tape, in the order in which it was done: whether a promise left
+//! before its record was handed to the disk can be seen there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, ready};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ganger_broker::journal::{Journal, JournalError};
+use ganger_common::ConnId;
+use ganger_scheduler::{Lsn, Record};
+use ganger_transport::{DownReason, Endpoint, PublishError, Publisher, SendError, Server, ServerEvent};
+
+/// Something that the shell did.
+#[derive(Debug)]
+pub(super) enum Done {
+    Sent {
+        conn: ConnId,
+        body: Bytes,
+    },
+    /// The queue of the connection is full.
+    Refused {
+        conn: ConnId,
+        body: Bytes,
+    },
+    Kicked {
+        conn: ConnId,
+        reason: DownReason,
+    },
+    Published([Bytes; 3]),
+    /// Records were handed to the journal; `safe`: they are safe already.
+    Appended {
+        records: Vec<(Lsn, Record)>,
+        safe: bool,
+    },
+}
+
+/// What has been sent on a connection and was not taken by the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Room {
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+}
+
+/// How the journal answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answers {
+    /// When the records are safe, and it takes no time.
+    AtOnce,
+    /// Later.
+    Later,
+}
+
+/// The inside of the broker's sockets and journal.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) tape: VecDeque<Done>,
+    pub(super) rooms: BTreeMap<ConnId, Room>,
+    pub(super) messages_max: u64,
+    pub(super) bytes_max: u64,
+    pub(super) answers: Answers,
+    /// The last record that is safe.
+    pub(super) safe: Lsn,
+    /// The next write fails.
+    pub(super) fails: bool,
+}
+
+/// The desk, as all the sockets of one broker share it. One thread at a time: the lock never waits.
+#[derive(Clone, Debug)]
+pub(super) struct SharedDesk(Arc<Mutex<Desk>>);
+
+impl SharedDesk {
+    pub(super) fn new(messages_max: u64, bytes_max: u64, answers: Answers, safe: Lsn) -> Self {
+        let (tape, rooms) = (VecDeque::new(), BTreeMap::new());
+        Self(Arc::new(Mutex::new(Desk { tape, rooms, messages_max, bytes_max, answers, safe, fails: false })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Desk> {
+        // Poisoned only by a panic that ends the run anyway.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// One of the broker's listening sockets.
+#[derive(Debug)]
+pub(super) struct SimServer {
+    desk: SharedDesk,
+    endpoint: Endpoint,
+}
+
+impl SimServer {
+    pub(super) fn new(desk: SharedDesk, name: &str) -> Self {
+        Self { desk, endpoint: Endpoint::Mem { name: name.to_owned() } }
+    }
+}
+
+impl Server for SimServer {
+    fn recv(&mut self, _into: &mut Vec<ServerEvent>, _max: usize) -> impl Future<Output = usize> + Send {
+        // Events are handed to the shell directly.
+        std::future::pending()
+    }
+
+    fn try_send(&self, to: ConnId, body: Bytes) -> Result<(), SendError> {
+        let mut desk = self.desk.lock();
+        let (messages_max, bytes_max) = (desk.messages_max, desk.bytes_max);
+        let Some(room) = desk.rooms.get_mut(&to) else { return Err(SendError::Gone(body)) };
+        if room.messages >= messages_max || room.bytes >= bytes_max {
+            desk.tape.push_back(Done::Refused { conn: to, body: body.clone() });
+            return Err(SendError::Full(body));
+        }
+        room.messages += 1;
+        room.bytes += body.len() as u64;
+        desk.tape.push_back(Done::Sent { conn: to, body });
+        Ok(())
+    }
+
+    fn kick(&self, conn: ConnId, reason: DownReason) {
+        let mut desk = self.desk.lock();
+        if desk.rooms.remove(&conn).is_some() {
+            desk.tape.push_back(Done::Kicked { conn, reason });
+        }
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn shutdown(self, _grace: Duration) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// The broker's publishing socket.
+#[derive(Debug)]
+pub(super) struct SimPublisher {
+    desk: SharedDesk,
+    endpoint: Endpoint,
+}
+
+impl SimPublisher {
+    pub(super) fn new(desk: SharedDesk) -> Self {
+        Self { desk, endpoint: Endpoint::Mem { name: "knowledge".to_owned() } }
+    }
+}
+
+impl Publisher for SimPublisher {
+    fn publish(&self, parts: [Bytes; 3]) -> Result<(), PublishError> {
+        self.desk.lock().tape.push_back(Done::Published(parts));
+        Ok(())
+    }
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn shutdown(self, _grace: Duration) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+/// The broker's journal.
+#[derive(Debug)]
+pub(super) struct SimJournal(pub(super) SharedDesk);
+
+impl Journal for SimJournal {
+    fn append(&mut self, batch: &mut Vec<(Lsn, Record)>) -> Result<Lsn, JournalError> {
+        let mut desk = self.0.lock();
+        let first = batch.first().map_or(Lsn(0), |(lsn, _)| *lsn);
+        if desk.fails {
+            let source = std::io::Error::other("the disk of the simulation fails");
+            return Err(JournalError::Write { lsn: first, source });
+        }
+        let records = std::mem::take(batch);
+        let safe = desk.answers == Answers::AtOnce;
+        if safe {
+            desk.safe = records.last().map_or(desk.safe, |(lsn, _)| *lsn);
+        }
+        desk.tape.push_back(Done::Appended { records, safe });
+        Ok(desk.safe)
+    }
+
+    fn read_from(&mut self, _from: Lsn) -> Result<Vec<(Lsn, Record)>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    fn snapshot(&mut self, _upto: Lsn, _state: Vec<Record>) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    fn trim(&mut self, _before: Lsn) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    fn close(self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
