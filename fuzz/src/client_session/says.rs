@@ -1,0 +1,150 @@
+//! What a hostile broker says to a client: answers that nearly fit, and things that do not.
+
+use bytes::Bytes;
+use ganger_common::codec::{Blob, List};
+use ganger_common::message::{
+    Accepted, BrokerHeartbeat, Durability, ErrorReply, Goodbye, KnowledgeAnswer, KnowledgeReply,
+    OutcomeDetail, OutcomeItem, Outcomes, Refusal, Request, ToClient, Verdict, Verdicts, Welcome,
+};
+use ganger_common::version::{PROTOCOL, Version};
+use ganger_common::{Attempt, Epoch, Revision, TaskId, encode};
+
+use super::Heard;
+use crate::choices::Choices;
+use crate::golden::Direction;
+use crate::hostile::{self, code};
+
+/// Any message.
+pub(super) fn anything(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {
+    match choices.up_to(9) {
+        0 | 1 => accepted(choices, heard),
+        2 | 3 => outcomes(choices, heard),
+        4 => verdicts(choices, heard),
+        5 => error(choices, heard),
+        6 => answer(choices, heard),
+        7 => match choices.up_to(3) {
+            0 => welcome(choices),
+            1 => {
+                let code = choices.flag().then(|| code(choices));
+                encode(&ToClient::Goodbye(Goodbye { code, text: "".into() }))
+            }
+            _ => {
+                let (mark, revision) = (choices.number(), Revision(choices.number()));
+                encode(&ToClient::Heartbeat(BrokerHeartbeat { mark, revision }))
+            }
+        },
+        _ => hostile::message(choices, Direction::ToClient).into(),
+    }
+}
+
+/// A welcome that opens the session, with any figures.
+pub(super) fn welcome(choices: &mut Choices<'_>) -> Bytes {
+    let is_usual = !choices.rarely(3);
+    let mut number = |usual: u64| if is_usual { usual } else { choices.number() };
+    let welcome = Welcome {
+        protocol: PROTOCOL,
+        broker: "a broker".into(),
+        epoch: Epoch(number(7)),
+        heartbeat_ms: number(1_000) as u32,
+        liveness: number(3) as u32,
+        grace_ms: number(2_000) as u32,
+        durability: Durability::Memory,
+        message_bytes_max: number(64 << 20),
+        payload_bytes_max: number(1_000),
+        batch_items_max: number(4) as u32,
+        revision: Revision(number(0)),
+        knowledge_port: 0,
+    };
+    let protocol = if choices.rarely(64) { Version { major: 2, minor: 0 } } else { PROTOCOL };
+    let durability = if choices.flag() { Durability::Journal } else { Durability::Memory };
+    encode(&ToClient::Welcome(Welcome { protocol, durability, ..welcome }))
+}
+
+fn accepted(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {
+    let (seq, items) = known(choices, &heard.submits);
+    let durability = if choices.flag() { Durability::Journal } else { Durability::Memory };
+    let mut refused = Vec::new();
+    for _ in 0..choices.up_to(3) {
+        let retry_after_ms = choices.flag().then(|| choices.number_32());
+        let index = index(choices, items);
+        refused.push(Refusal { index, code: code(choices), text: "no".into(), retry_after_ms });
+    }
+    encode(&ToClient::Accepted(Accepted { seq, durability, refused: List(refused) }))
+}
+
+fn outcomes(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {
+    let mut items = Vec::new();
+    for _ in 0..=choices.up_to(3) {
+        let detail = OutcomeDetail { error: None, result_dropped: true };
+        items.push(OutcomeItem {
+            task: task(choices, heard),
+            outcome: choices.up_to(5),
+            attempt: Attempt(choices.number_32()),
+            result: Blob(choices.bytes(8)),
+            detail: choices.flag().then_some(detail),
+        });
+    }
+    encode(&ToClient::Outcomes(Outcomes { upto: choices.number(), items: List(items) }))
+}
+
+fn verdicts(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {
+    let (req, items) = match choices.flag() {
+        true => known(choices, &heard.watches),
+        false => (request(choices, heard), 1),
+    };
+    let mut refused = Vec::new();
+    for _ in 0..choices.up_to(3) {
+        let index = index(choices, items);
+        refused.push(Verdict { index, code: code(choices), text: "no".into() });
+    }
+    encode(&ToClient::Verdicts(Verdicts { req, refused: List(refused) }))
+}
+
+fn error(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {
+    let req = match choices.up_to(3) {
+        0 => None,
+        1 => Some(known(choices, &heard.watches).0),
+        _ => Some(request(choices, heard)),
+    };
+    let retry_after_ms = choices.flag().then(|| choices.number_32());
+    encode(&ToClient::Error(ErrorReply { req, code: code(choices), text: "no".into(), retry_after_ms }))
+}
+
+fn answer(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {
+    let req = request(choices, heard);
+    match choices.flag() {
+        true => encode(&ToClient::Done(Request { req })),
+        false => {
+            let answer = KnowledgeAnswer::Written { revision: Revision(choices.number()) };
+            encode(&ToClient::Knowledge(KnowledgeReply { req, answer }))
+        }
+    }
+}
+
+fn known(choices: &mut Choices<'_>, from: &[(u64, u32)]) -> (u64, u32) {
+    match choices.rarely(8) {
+        true => (choices.number(), 1),
+        false => choices.pick_some(from).unwrap_or((1, 1)),
+    }
+}
+
+fn request(choices: &mut Choices<'_>, heard: &Heard) -> u64 {
+    match choices.rarely(8) {
+        true => choices.number(),
+        false => choices.pick_some(&heard.requests).unwrap_or(1),
+    }
+}
+
+fn task(choices: &mut Choices<'_>, heard: &Heard) -> TaskId {
+    match choices.rarely(8) {
+        true => hostile::task(choices),
+        false => choices.pick_some(&heard.tasks).unwrap_or_else(|| hostile::task(choices)),
+    }
+}
+
+fn index(choices: &mut Choices<'_>, items: u32) -> u32 {
+    match choices.rarely(8) {
+        true => choices.number_32(),
+        false => u32::from(choices.up_to(items.clamp(1, 255) as u8 - 1)),
+    }
+}
