@@ -203,6 +203,32 @@ impl Arena {
         list.len -= 1;
     }
 
+    /// Puts a list into the order of its tasks' numbers.
+    pub(crate) fn sort(&mut self, list: &mut List) {
+        let number = |key: &TaskKey| self[*key].seq;
+        if self.walk(list).is_sorted_by_key(|key| number(&key)) {
+            return;
+        }
+        let mut keys: Vec<(u64, TaskKey)> = self.walk(list).map(|key| (number(&key), key)).collect();
+        keys.sort_unstable();
+        *list = List::default();
+        keys.into_iter().for_each(|(_, key)| self.push_back(list, key));
+    }
+
+    /// Puts another list behind this one.
+    pub(crate) fn append(&mut self, list: &mut List, other: List) {
+        let (Some(tail), Some(head)) = (list.tail(), other.head()) else {
+            if list.is_empty() {
+                *list = other;
+            }
+            return;
+        };
+        self[tail].links.next = head;
+        self[head].links.prev = tail;
+        list.tail = other.tail;
+        list.len += other.len;
+    }
+
     /// The tasks of a list from the front.
     pub(crate) fn walk<'a>(&'a self, list: &List) -> impl Iterator<Item = TaskKey> + 'a {
         std::iter::successors(list.head(), |key| self[*key].links.next.some())

@@ -39,6 +39,14 @@ pub enum Input {
         /// The last safe record.
         upto: Lsn,
     },
+    /// The journal has grown long: write the state down once more, so that its beginning can go. While that
+    /// is going on, another of these changes nothing.
+    Carry,
+    /// Whether there is room to write down anything more than what must be.
+    Storage {
+        /// There is not.
+        full: bool,
+    },
     /// The operator wants the broker to end: take nothing new, let workers finish.
     Drain {
         /// How long what runs may go on.

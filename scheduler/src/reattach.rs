@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use ganger_common::{Attempt, ConnId, ErrorCode, Outcome};
+use ganger_common::message::Durability;
+use ganger_common::{Attempt, ConnId, ErrorCode, Outcome, WorkerId};
 
 use crate::apply::settlement;
 use crate::arena::TaskKey;
 use crate::effect::{Effect, WorkerCommand};
 use crate::input::Held;
-use crate::record::{Cause, Settlement};
+use crate::record::{Cause, Record, Settlement};
 use crate::scheduler::Scheduler;
 use crate::task::State;
 use crate::worker::{LeaseKey, WorkerKey, lease_key, lease_of};
@@ -120,8 +121,49 @@ impl Scheduler {
         }
     }
 
+    /// Whether a worker may have leases at once. Where state survives the broker, the journal must know first
+    /// who may have some: the next life of the broker waits for exactly these.
+    pub(crate) fn is_known_holder(&self, worker: WorkerId) -> bool {
+        self.config.durability == Durability::Memory || self.holders.contains(&worker)
+    }
+
+    /// Makes a worker known to the journal.
+    pub(crate) fn enrol(&mut self, key: WorkerKey, worker: WorkerId) {
+        if !self.is_known_holder(worker) {
+            self.commit(Record::WorkerJoined { worker });
+            self.joining.push_back((self.out.appended(), key));
+        }
+    }
+
+    /// The journal knows some more workers.
+    pub(crate) fn admit_joined(&mut self) {
+        while let Some((_, key)) = self.joining.pop_front_if(|(lsn, _)| *lsn <= self.out.safe()) {
+            if let Some(worker) = self.fleet.get_mut(key) {
+                worker.admitted = true;
+            }
+            self.fleet.touch(key);
+        }
+    }
+
+    /// A worker is gone, and what it had has been booked.
+    pub(crate) fn strike_off(&mut self, key: WorkerKey) {
+        let Some(worker) = self.fleet.get(key).map(|worker| worker.id) else { return };
+        if self.holders.contains(&worker) {
+            self.commit(Record::WorkerLeft { worker });
+        }
+        if self.awaited.remove(&worker) {
+            self.end_reattach_early();
+        }
+    }
+
     /// The workers of the broker's last life had their chance.
     pub(crate) fn end_reattach(&mut self) {
+        self.queues.release(&mut self.arena);
+        for worker in std::mem::take(&mut self.awaited) {
+            if self.fleet.find(worker).is_none() {
+                self.commit(Record::WorkerLeft { worker });
+            }
+        }
         for (worker, held) in self.orphans.take_leases() {
             self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
         }

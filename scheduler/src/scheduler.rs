@@ -1,12 +1,13 @@
 //! The owner of the state, and the four verbs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ganger_common::message::Lease;
-use ganger_common::{ConnId, Epoch, ErrorCode};
+use ganger_common::{ConnId, ErrorCode, WorkerId};
 
 use crate::arena::Arena;
+use crate::carry::Carry;
 use crate::client::{ClientKey, Clients};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -17,6 +18,7 @@ use crate::orphans::Orphans;
 use crate::output::Output;
 use crate::queue::Queues;
 use crate::random::Random;
+use crate::recovery::Reading;
 use crate::record::{Lsn, Record};
 use crate::retention::Retention;
 use crate::time::{Now, Time};
@@ -60,6 +62,20 @@ pub struct Scheduler {
     pub(crate) slots: Deadlines,
     /// Counts dispatch turns, to serve equally loaded workers in turn.
     pub(crate) turn: u64,
+    /// Workers that may have leases, as the journal knows them.
+    pub(crate) holders: BTreeSet<WorkerId>,
+    /// Those of the broker's last life that have not come back yet.
+    pub(crate) awaited: BTreeSet<WorkerId>,
+    /// The state was read from a journal.
+    pub(crate) recovered: bool,
+    /// Workers that get nothing yet, because the journal does not know them.
+    pub(crate) joining: VecDeque<(Lsn, WorkerKey)>,
+    /// Nothing may be taken that needs room in the store.
+    pub(crate) storage_full: bool,
+    /// The state is being written down once more.
+    pub(crate) carry: Option<Carry>,
+    /// A journal is being read.
+    pub(crate) reading: Option<Reading>,
     /// Something has changed since the last turn.
     dirty: bool,
 }
@@ -101,34 +117,7 @@ impl Scheduler {
         scheduler
     }
 
-    /// A scheduler with the state that these records left behind.
-    ///
-    /// It begins a new life: leases of the last one are adopted when their workers come back with them,
-    /// and until the re-attach window ends no recovered task is given to anybody else.
-    pub fn recover<'a>(
-        config: Config,
-        now: Now,
-        records: impl IntoIterator<Item = (Lsn, &'a Record)>,
-    ) -> Self {
-        let mut scheduler = Self::bare(config, now);
-        let mut last = Lsn(0);
-        let mut newest = Epoch(0);
-        for (lsn, record) in records {
-            if let Record::Started { epoch } = record {
-                newest = newest.max(*epoch);
-            }
-            scheduler.apply(record);
-            last = lsn;
-        }
-        // Leases of this life must differ from those of every life before, whatever the caller says.
-        scheduler.config.epoch = scheduler.config.epoch.max(newest.next());
-        scheduler.out.resume(last, scheduler.knowledge.revision());
-        scheduler.begin();
-        scheduler.hold_recovered();
-        scheduler
-    }
-
-    fn bare(config: Config, now: Now) -> Self {
+    pub(crate) fn bare(config: Config, now: Now) -> Self {
         Self {
             now,
             started: now,
@@ -155,12 +144,19 @@ impl Scheduler {
             beats: 0,
             slots: Deadlines::default(),
             turn: 0,
+            holders: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            recovered: false,
+            joining: VecDeque::new(),
+            storage_full: false,
+            carry: None,
+            reading: None,
             dirty: true,
             config,
         }
     }
 
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.commit(Record::Started { epoch: self.config.epoch });
         self.begun = self.out.appended();
         let ends = self.now.time.plus(ganger_common::limits::REATTACH_WINDOW);
@@ -177,6 +173,8 @@ impl Scheduler {
             Input::Worker { conn, request } => self.on_worker(conn, request),
             Input::ConnectionDown { conn } => self.on_connection_down(conn),
             Input::Journaled { upto } => self.on_journaled(upto),
+            Input::Carry => self.begin_carry(),
+            Input::Storage { full } => self.storage_full = full,
             Input::Drain { deadline } => self.drain_broker(deadline),
         }
     }
@@ -269,6 +267,7 @@ impl Scheduler {
         self.dispatch();
         self.flush_streams();
         self.trim();
+        self.carry_on();
         self.check_drained();
     }
 
@@ -277,6 +276,7 @@ impl Scheduler {
         for client in std::mem::take(&mut self.awaiting_journal) {
             self.clients.mark_dirty(client);
         }
+        self.admit_joined();
     }
 
     fn on_beat(&mut self) {
@@ -334,7 +334,7 @@ impl Scheduler {
 
     /// Writes a fact down and makes it so.
     pub(crate) fn commit(&mut self, record: Record) {
-        self.apply(&record);
+        self.apply(record.clone());
         self.out.append(record);
     }
 }

@@ -21,6 +21,13 @@ use crate::task::Task;
 /// that an empty one does not stay empty.
 const BUSY_RETRY: Duration = Duration::from_millis(200);
 
+/// The same while the store is full: somebody has to make room on a disk, which takes people a while.
+const STORAGE_RETRY: Duration = Duration::from_secs(1);
+
+/// What to tell a person then.
+pub(crate) const STORAGE_FULL: &str = "the disk of the broker's data is nearly full; what was taken goes on, \
+                                       and new work is taken again when there is room";
+
 /// One client may hold this many times as much of the queue as is free: a dynamic threshold, as switches
 /// share their buffers (Choudhury and Hahne, 1998). Alone it gets eight ninths; however many try to fill
 /// the queue, something always remains for one that comes with little.
@@ -84,7 +91,7 @@ impl Scheduler {
                         true => self.counters.tasks_refused_busy += 1,
                         false => self.counters.tasks_refused += 1,
                     }
-                    let retry_after = is_retryable.then_some(BUSY_RETRY);
+                    let retry_after = is_retryable.then_some(retry_after(code));
                     sorted.refused.push(Refusal { retry_after, ..refusal(index, code, text) });
                 }
             }
@@ -106,6 +113,9 @@ impl Scheduler {
         }
         if self.draining.is_some() {
             return Err((ErrorCode::Draining, "the broker is going down".to_owned()));
+        }
+        if self.storage_full {
+            return Err((ErrorCode::StorageFull, STORAGE_FULL.to_owned()));
         }
         if backlog >= config.client_backlog_max {
             let text = format!("{backlog} outcomes wait for this client to read them");
@@ -142,7 +152,7 @@ impl Scheduler {
         let before = self.unsettled;
         let hold_until = self.slots.reattach.filter(|_| again);
         let origin = Origin { owner: Some(client), hold_until };
-        self.apply_accepted(self.now.wall, &fresh, origin);
+        self.apply_accepted(self.now.wall, fresh.iter().cloned(), origin);
         self.counters.tasks_accepted += (self.unsettled - before) as u64;
         let reunited: Vec<TaskId> = match hold_until.is_some() && !self.orphans.is_empty() {
             true => fresh.iter().map(|task| task.id).collect(),
@@ -233,6 +243,10 @@ impl Scheduler {
         for (index, id) in tasks.iter().enumerate() {
             match self.arena.find(*id).map(|key| self.arena[key].outcome()) {
                 None => refused.push(unknown(index)),
+                Some(Some(outcome)) if Task::is_retryable_outcome(outcome) && self.storage_full => {
+                    let full = refusal(index, ErrorCode::StorageFull, STORAGE_FULL);
+                    refused.push(Refusal { retry_after: Some(STORAGE_RETRY), ..full });
+                }
                 Some(Some(outcome)) if Task::is_retryable_outcome(outcome) => retried.push(*id),
                 Some(Some(outcome)) => {
                     let text = format!("the task has {outcome}; only failed and dead ones can be retried");
@@ -248,6 +262,13 @@ impl Scheduler {
             self.commit(Record::Retried { at: self.now.wall, tasks: retried });
         }
         self.reply(conn, ClientReply::Verdicts { req, refused });
+    }
+}
+
+fn retry_after(code: ErrorCode) -> Duration {
+    match code {
+        ErrorCode::StorageFull => STORAGE_RETRY,
+        _ => BUSY_RETRY,
     }
 }
 

@@ -32,6 +32,7 @@ impl Sim {
     pub(super) fn new(set: impl FnOnce(&mut Config)) -> Self {
         let mut desk = Desk::early(|config| {
             config.backoff_max = secs(2);
+            config.carry_tasks_max = 2;
             set(config);
         });
         desk.hold_journal();
@@ -140,6 +141,10 @@ impl Sim {
             }
             Step::JournalAll => {
                 self.desk.journal_all();
+                self.look();
+            }
+            Step::Carry => {
+                self.desk.feed(ganger_scheduler::Input::Carry);
                 self.look();
             }
             Step::Restart => self.restart(),
