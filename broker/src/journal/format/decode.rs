@@ -188,6 +188,7 @@ fn settlement(from: &mut Reader<'_>) -> Result<Settlement> {
 }
 
 fn change(from: &mut Reader<'_>) -> Result<Change> {
+    from.fields(4, "a change of knowledge")?;
     Ok(Change {
         revision: Revision(from.uint("a revision")?),
         topic: from.text("a topic")?.to_owned(),
