@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ganger_common::message::Lease;
+use ganger_common::message::{Durability, Lease};
 use ganger_common::{Epoch, Revision, TaskId};
 use ganger_scheduler::Config;
 use ganger_scheduler::effect::Effect;
@@ -33,6 +33,7 @@ impl Sim {
         let mut desk = Desk::early(|config| {
             config.backoff_max = secs(2);
             config.carry_tasks_max = 2;
+            config.durability = Durability::Journal;
             set(config);
         });
         desk.hold_journal();
