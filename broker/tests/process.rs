@@ -9,8 +9,16 @@ use std::time::Duration;
 /// Nothing here takes long; whatever takes this long will not come.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-const FREE_PORTS: [&str; 6] =
-    ["--clients", "tcp://127.0.0.1:0", "--workers", "tcp://127.0.0.1:0", "--knowledge", "tcp://127.0.0.1:0"];
+const FREE_PORTS: [&str; 8] = [
+    "--clients",
+    "tcp://127.0.0.1:0",
+    "--workers",
+    "tcp://127.0.0.1:0",
+    "--knowledge",
+    "tcp://127.0.0.1:0",
+    "--durability",
+    "memory",
+];
 
 fn broker() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ganger-broker"));

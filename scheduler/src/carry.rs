@@ -41,7 +41,10 @@ pub(crate) struct Carry {
 enum Stage {
     /// Slots from here up to where they ended at the beginning. What was put into a slot since is in the
     /// journal already, and carrying it does no harm.
-    Tasks { next: usize, end: usize },
+    Tasks {
+        next: usize,
+        end: usize,
+    },
     Topics(MapCursor),
     /// Changes from this revision back.
     History(Revision),
@@ -106,7 +109,10 @@ impl Scheduler {
         let mut tasks = Vec::new();
         let mut bytes = 0;
         let mut next = from;
-        while next < end.min(from + PART_SLOTS) && tasks.len() < self.config.carry_tasks_max && bytes < PART_BYTES {
+        while next < end.min(from + PART_SLOTS)
+            && tasks.len() < self.config.carry_tasks_max
+            && bytes < PART_BYTES
+        {
             if let Some(key) = self.arena.at(next) {
                 let task = self.carried(key);
                 bytes += self.arena[key].data.len();

@@ -66,6 +66,11 @@ impl Knowledge {
         self.bytes
     }
 
+    /// The map and its history.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.bytes + self.history_bytes
+    }
+
     /// The oldest revision that [`since`](Self::since) can be asked about.
     pub(crate) fn history_from(&self) -> Revision {
         self.history.front().map_or(self.revision, |change| Revision(change.revision.0 - 1))

@@ -58,6 +58,6 @@ pub use counters::Counters;
 pub use effect::{ClientReply, Effect, Publication, WorkerCommand};
 pub use input::{ClientRequest, Input, WorkerRequest};
 pub use record::{Lsn, Record};
-pub use recovery::{Recovery, RecoveryError};
+pub use recovery::{Birth, Recovery, RecoveryError};
 pub use scheduler::Scheduler;
 pub use time::{Now, Time, Wall};

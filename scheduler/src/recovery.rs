@@ -20,10 +20,17 @@ use crate::timers::Timer;
 #[derive(Debug)]
 pub struct Recovery {
     scheduler: Scheduler,
-    /// What the caller wants the new life to be called at the least.
-    epoch: Epoch,
     last: Option<Lsn>,
     beginning: Beginning,
+}
+
+/// What is known of a new life only when it begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Birth {
+    /// Its number at the least.
+    pub epoch: Epoch,
+    /// The port that peers are told to subscribe at.
+    pub knowledge_port: u16,
 }
 
 /// Where the reading began.
@@ -72,7 +79,10 @@ impl fmt::Display for RecoveryError {
                 write!(f, "the journal begins at record {first}, and nothing in it says what was before")
             }
             Self::NotWhole { from: Lsn(from) } => {
-                write!(f, "the state that was carried from record {from} on is not complete: its end is missing")
+                write!(
+                    f,
+                    "the state that was carried from record {from} on is not complete: its end is missing"
+                )
             }
         }
     }
@@ -95,13 +105,11 @@ pub(crate) struct Reading {
 const SWEEP_PART: u64 = 8;
 
 impl Recovery {
-    /// Begins to read. The new life will be called `config.epoch`, or one more than the last one, whichever
-    /// is higher.
+    /// Begins to read. What the records say of the wall clock is set against `now`.
     pub fn new(config: Config, now: Now) -> Self {
-        let epoch = config.epoch;
         let mut scheduler = Scheduler::bare(Config { epoch: Epoch(0), ..config }, now);
         scheduler.reading = Some(Reading::default());
-        Self { scheduler, epoch, last: None, beginning: Beginning::Nowhere }
+        Self { scheduler, last: None, beginning: Beginning::Nowhere }
     }
 
     /// Takes in the next record.
@@ -148,13 +156,16 @@ impl Recovery {
     /// A scheduler with the state that the records left behind.
     ///
     /// It begins a new life: leases of the last one are adopted when their workers come back with them,
-    /// and until the re-attach window ends no recovered task is given to anybody else.
-    pub fn finish(self) -> Scheduler {
+    /// and until the re-attach window ends no recovered task is given to anybody else. The life is called
+    /// `birth.epoch`, or one more than the last one, whichever is higher.
+    pub fn finish(self, now: Now, birth: Birth) -> Scheduler {
         let mut scheduler = self.scheduler;
+        (scheduler.now, scheduler.started) = (now, now);
+        scheduler.config.knowledge_port = birth.knowledge_port;
         scheduler.finish_reading();
         scheduler.recovered = self.last.is_some();
         // Leases of this life must differ from those of every life before, whatever the caller says.
-        scheduler.config.epoch = self.epoch.max(scheduler.config.epoch.next());
+        scheduler.config.epoch = birth.epoch.max(scheduler.config.epoch.next());
         scheduler.out.resume(self.last.unwrap_or_default(), scheduler.knowledge.revision());
         scheduler.counters = Counters::default();
         scheduler.awaited = scheduler.holders.clone();
@@ -175,12 +186,13 @@ impl Scheduler {
         now: Now,
         records: impl IntoIterator<Item = (Lsn, &'a Record)>,
     ) -> Result<Self, RecoveryError> {
+        let birth = Birth { epoch: config.epoch, knowledge_port: config.knowledge_port };
         let mut recovery = Recovery::new(config, now);
         for (lsn, record) in records {
             recovery.apply(lsn, record.clone())?;
         }
         recovery.check()?;
-        Ok(recovery.finish())
+        Ok(recovery.finish(now, birth))
     }
 
     /// Finds a task, unless it was let go and is only still here because a journal is being read.

@@ -26,6 +26,9 @@ pub(crate) struct Retention {
 /// What a kept outcome takes beside its result: the slot, its place in the index, the result's handle.
 const KEPT_OVERHEAD: usize = 192;
 
+/// What an outcome takes in the journal beside its bytes.
+const STORED_BYTES: usize = 80;
+
 /// Outcomes that settled within this span leave together.
 const AGE_STEP: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,12 @@ impl Retention {
 
     pub(crate) fn kept_bytes(&self) -> usize {
         self.kept_bytes
+    }
+
+    /// What all of it takes in the journal, roughly.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        let results = self.kept_bytes - KEPT_OVERHEAD * self.kept.len();
+        results + self.dead_bytes + STORED_BYTES * (self.kept.len() + self.dead.len())
     }
 
     pub(crate) fn dead_len(&self) -> usize {

@@ -18,8 +18,8 @@ use crate::orphans::Orphans;
 use crate::output::Output;
 use crate::queue::Queues;
 use crate::random::Random;
-use crate::recovery::Reading;
 use crate::record::{Lsn, Record};
+use crate::recovery::Reading;
 use crate::retention::Retention;
 use crate::time::{Now, Time};
 use crate::timers::{Timer, Timers};
@@ -72,6 +72,8 @@ pub struct Scheduler {
     pub(crate) joining: VecDeque<(Lsn, WorkerKey)>,
     /// Nothing may be taken that needs room in the store.
     pub(crate) storage_full: bool,
+    /// The journal does not keep up.
+    pub(crate) behind: bool,
     /// The state is being written down once more.
     pub(crate) carry: Option<Carry>,
     /// A journal is being read.
@@ -79,6 +81,9 @@ pub struct Scheduler {
     /// Something has changed since the last turn.
     dirty: bool,
 }
+
+/// What a task without an outcome takes in the journal beside its payload.
+const TASK_BYTES: usize = 48;
 
 /// Who speaks on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,6 +154,7 @@ impl Scheduler {
             recovered: false,
             joining: VecDeque::new(),
             storage_full: false,
+            behind: false,
             carry: None,
             reading: None,
             dirty: true,
@@ -174,7 +180,7 @@ impl Scheduler {
             Input::ConnectionDown { conn } => self.on_connection_down(conn),
             Input::Journaled { upto } => self.on_journaled(upto),
             Input::Carry => self.begin_carry(),
-            Input::Storage { full } => self.storage_full = full,
+            Input::Storage { full, behind } => self.on_storage(full, behind),
             Input::Drain { deadline } => self.drain_broker(deadline),
         }
     }
@@ -277,6 +283,21 @@ impl Scheduler {
             self.clients.mark_dirty(client);
         }
         self.admit_joined();
+    }
+
+    fn on_storage(&mut self, full: bool, behind: bool) {
+        self.storage_full = full;
+        if self.behind && !behind {
+            let now = self.now.time;
+            self.clients.iter_mut().for_each(|(_, client)| client.last_seen = now);
+        }
+        self.behind = behind;
+    }
+
+    /// What the state would take in the journal if it were written down now, roughly, in bytes.
+    pub fn live_bytes(&self) -> usize {
+        let queued = self.payload_bytes + self.unsettled * TASK_BYTES;
+        queued + self.retention.stored_bytes() + self.knowledge.stored_bytes()
     }
 
     fn on_beat(&mut self) {

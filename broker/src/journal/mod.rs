@@ -38,8 +38,9 @@ pub trait Journal: Send + 'static {
     /// When something is not what was written. What was handed over until then is worth nothing.
     fn read(&mut self, each: &mut dyn FnMut(Lsn, Record)) -> Result<Recovered, JournalError>;
 
-    /// Writes a batch, empties it, and makes it as safe as this journal can; returns the last number in
-    /// it. The numbers go on from the last batch without a gap.
+    /// Takes a batch, empties it, and makes it as safe as this journal can. Returns the last number that is
+    /// safe: that of the batch, unless the journal goes on writing while others go on working. The numbers
+    /// go on from the last batch without a gap. A batch of nothing only asks how far everything is safe.
     ///
     /// # Errors
     /// [`JournalError::is_full`]: nothing was written, the batch is as it was, and may be handed in again.
@@ -62,6 +63,11 @@ pub trait Journal: Send + 'static {
 
     /// How things stand.
     fn usage(&self) -> Usage;
+
+    /// Bytes that were handed over and are not safe yet, about.
+    fn waiting_bytes(&self) -> usize {
+        0
+    }
 
     /// Ends; everything that was appended is safe.
     ///

@@ -2,10 +2,12 @@
 //!
 //! - [`conns`]: what is known of each connection.
 //! - `intake`: from events to inputs. `delivery`: from effects to messages.
+//! - `journaling`: how the journal gets on, and what follows from it.
 
 mod conns;
 mod delivery;
 mod intake;
+mod journaling;
 
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::server::Sockets;
 
 use conns::Conns;
 pub(crate) use conns::Side;
+use journaling::Journaling;
 
 /// How long the transports may take at the end to deliver what was said.
 const LINGER: Duration = Duration::from_millis(250);
@@ -39,6 +42,7 @@ pub(crate) struct Shell<S, P, J> {
     journal: J,
     /// Records of this turn.
     batch: Vec<(Lsn, Record)>,
+    journaling: Journaling,
     conns: Conns,
     kinds: Kinds,
     counters: Counters,
@@ -53,12 +57,19 @@ pub(crate) struct Shell<S, P, J> {
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     pub(crate) fn new(config: Config, sockets: Sockets<S, P>, journal: J) -> Self {
         let clock = Clock::start();
+        let scheduler = Scheduler::new(config, clock.now());
+        Self::around(clock, scheduler, sockets, journal)
+    }
+
+    /// Around a scheduler that has been made by somebody else.
+    pub(crate) fn around(clock: Clock, scheduler: Scheduler, sockets: Sockets<S, P>, journal: J) -> Self {
         Self {
-            scheduler: Scheduler::new(config, clock.now()),
+            scheduler,
             clock,
             sockets,
             journal,
             batch: Vec::new(),
+            journaling: Journaling::default(),
             conns: Conns::default(),
             kinds: Kinds::default(),
             counters: Counters::default(),

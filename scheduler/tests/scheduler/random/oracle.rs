@@ -74,7 +74,8 @@ impl Oracle {
             }
             Record::Forgotten { settled, dead } => {
                 let kept = self.kept.extract_if(.., |(number, _)| *number <= *settled);
-                let gone: Vec<_> = kept.chain(self.dead.extract_if(.., |(number, _)| *number <= *dead)).collect();
+                let gone: Vec<_> =
+                    kept.chain(self.dead.extract_if(.., |(number, _)| *number <= *dead)).collect();
                 for (_, task) in gone {
                     self.accepted.remove(&task);
                     self.detached.remove(&task);

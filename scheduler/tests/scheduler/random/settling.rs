@@ -1,7 +1,7 @@
 //! Faults end: what must be true then, and what must be true at any time beside the invariants.
 
-use ganger_common::{AttemptEnd, Epoch};
 use ganger_common::view::{TaskState, TaskView};
+use ganger_common::{AttemptEnd, Epoch};
 use ganger_scheduler::effect::KnowledgeAnswer;
 use ganger_scheduler::input::KnowledgeOp;
 use ganger_scheduler::{Record, Scheduler};
