@@ -53,10 +53,9 @@ fn rewritten(page: &str) -> (String, Vec<String>) {
     while let Some(line) = lines.next() {
         match line.strip_prefix(OPENING) {
             Some(title) => {
-                let (_, record) = examples
-                    .iter()
-                    .find(|(name, _)| *name == title)
-                    .unwrap_or_else(|| panic!("the page has an example {title:?} that this test does not know"));
+                let (_, record) = examples.iter().find(|(name, _)| *name == title).unwrap_or_else(|| {
+                    panic!("the page has an example {title:?} that this test does not know")
+                });
                 lines.by_ref().take_while(|line| *line != CLOSING).for_each(drop);
                 out += &render(title, &encoded(record));
                 titles.push(title.to_owned());

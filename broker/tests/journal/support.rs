@@ -125,8 +125,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         settled: Some(Box::new(outcome)),
         ..fresh.clone()
     };
-    let entry =
-        CarriedEntry { key: "a".to_owned(), revision: Revision(8), value: Bytes::from_static(b"1") };
+    let entry = CarriedEntry { key: "a".to_owned(), revision: Revision(8), value: Bytes::from_static(b"1") };
     let head = CarryHead {
         epoch: Epoch(2),
         seq: 17,

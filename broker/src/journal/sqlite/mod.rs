@@ -20,11 +20,10 @@ use std::time::Instant;
 use ganger_common::Epoch;
 use ganger_scheduler::{Lsn, Record};
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 pub use open::JournalOptions;
 
-use super::chain::{JournalId, Link};
+use super::chain::Link;
 use super::directory::{Directory, io_error};
 use super::error::{JournalError, StoreFailure};
 use super::format;
@@ -34,7 +33,7 @@ use super::{Journal, Recovered, Usage};
 
 use extent::Extent;
 use fault::{damaged, is_full};
-use open::{Opened, wall_now};
+use open::{Head, Opened, wall_now};
 use reading::Break;
 
 /// A body is closed once it has grown to this. A batch that is larger becomes several rows of one
@@ -65,9 +64,9 @@ struct Ready {
     // Fields are dropped in this order: the lock goes last.
     db: Connection,
     mark: MarkFile,
-    id: JournalId,
-    /// The first record of the oldest batch that is there.
-    first: Lsn,
+    /// As it stands in the database.
+    head: Head,
+    /// What may go of the oldest; the head follows.
     trimmed: Lsn,
     last: Lsn,
     link: Link,
@@ -199,14 +198,12 @@ impl Ready {
             synced.map_err(io_error("sync", &wal))?;
         }
         file.write(&mark).and_then(|()| file.sync(mark)).map_err(io_error("write", &path))?;
-        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-            .map_err(|error| fault::opening(&directory.database(), error))?;
+        let db = db.release().map_err(|error| fault::opening(&directory.database(), error))?;
         let wal_bytes = std::fs::metadata(directory.wal()).map_or(0, |data| data.len());
         let mut ready = Self {
             db,
             mark: file,
-            id: head.id,
-            first: head.first,
+            head,
             trimmed: head.trimmed,
             last: mark.lsn,
             link: mark.link,
@@ -291,7 +288,7 @@ impl Ready {
 
     fn usage(&self) -> Usage {
         Usage {
-            first: self.first.max(self.trimmed),
+            first: self.head.first.max(self.trimmed),
             last: self.last,
             log_bytes: self.extent.bytes(),
             is_short_of_room: self.room.is_short(),

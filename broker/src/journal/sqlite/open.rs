@@ -3,6 +3,7 @@
 //! Nothing is written to the database before all of them were read and found sound, so that what is
 //! refused stays as it was found.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use ganger_common::Epoch;
 use ganger_scheduler::Lsn;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use sha2::{Digest, Sha256};
 
 use crate::journal::chain::{JournalId, Link};
 use crate::journal::directory::{DATABASE, Directory, MARK, WAL, io_error};
@@ -44,7 +46,7 @@ impl JournalOptions {
 #[derive(Debug)]
 pub(crate) struct Opened {
     // Fields are dropped in this order: the lock goes last.
-    pub(crate) db: Connection,
+    pub(crate) db: Untouched,
     pub(crate) head: Head,
     /// The mark that was found; absent when it was missing or damaged, and that was accepted.
     pub(crate) mark: Option<(Mark, mark::Place)>,
@@ -68,14 +70,33 @@ pub(crate) struct Head {
     pub(crate) created: u64,
 }
 
+impl Head {
+    fn new(created: u64) -> Self {
+        let id = JournalId::new();
+        let (first, trimmed, epoch) = (Lsn(1), Lsn(1), Epoch(0));
+        Self { id, first, link: Link::start(id), trimmed, epoch, created }
+    }
+
+    /// What stands in no row of the chain has a hash of its own, or one bit of it could hide every record.
+    pub(crate) fn sum(&self) -> [u8; 32] {
+        let numbers = [self.created, self.first.0, self.trimmed.0, self.epoch.0];
+        let hash = Sha256::new().chain_update(self.id.0).chain_update(self.link.0);
+        numbers
+            .into_iter()
+            .fold(hash, |hash, number| hash.chain_update(number.to_be_bytes()))
+            .finalize()
+            .into()
+    }
+}
+
 impl Opened {
     /// Takes a directory, and makes a journal in it when it has none.
     pub(crate) fn open_or_create(options: &JournalOptions) -> Result<Self, JournalError> {
         let directory = Directory::take(&options.dir)?;
         if is_new(&directory)? {
-            let id = JournalId::new();
-            schema::create(&directory, id, wall_now())?;
-            let mark = Mark { journal: id, lsn: Lsn(0), epoch: Epoch(0), link: Link::start(id) };
+            let head = Head::new(wall_now());
+            schema::create(&directory, &head)?;
+            let mark = Mark { journal: head.id, lsn: Lsn(0), epoch: head.epoch, link: head.link };
             MarkFile::create(&directory.mark(), mark).map_err(io_error("make", &directory.mark()))?;
             directory.sync()?;
         }
@@ -87,10 +108,14 @@ impl Opened {
         check_files(&directory)?;
         let path = directory.database();
         schema::check_header(&path)?;
-        let db = connect(&path).map_err(|error| opening(&path, error))?;
+        let db = Untouched::connect(&directory).map_err(|error| opening(&path, error))?;
         check_soundness(&db, &path)?;
-        let head = head(&db).map_err(|error| opening(&path, error))?;
-        let head = head.ok_or_else(|| foreign(&path, "it does not say whose journal it is"))?;
+        let found = head(&db).map_err(|error| opening(&path, error))?;
+        let (head, sum) = found.ok_or_else(|| foreign(&path, "it does not say whose journal it is"))?;
+        if head.sum() != sum {
+            let reason = "what it says of itself does not have the hash that was written with it".to_owned();
+            return Err(damaged(&path, Damage::Database { reason }));
+        }
         let mut opened = Self { db, head, mark: None, lost: None, directory };
         match opened.check_mark() {
             Err(JournalError::Damaged { path, damage }) if accept_loss && damage.can_be_accepted() => {
@@ -179,6 +204,52 @@ fn check_files(directory: &Directory) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// A connection that leaves the files as they were when it is given up.
+#[derive(Debug)]
+pub(crate) struct Untouched {
+    db: Option<Connection>,
+    /// SQLite opens a log for every database of this mode, and makes it when there is none.
+    made_wal: Option<PathBuf>,
+}
+
+impl Untouched {
+    fn connect(directory: &Directory) -> rusqlite::Result<Self> {
+        let wal = directory.wal();
+        let mut untouched = Self { db: None, made_wal: (!wal.exists()).then_some(wal) };
+        untouched.db = Some(connect(&directory.database())?);
+        Ok(untouched)
+    }
+
+    /// From here on it may write.
+    pub(crate) fn release(mut self) -> rusqlite::Result<Connection> {
+        self.made_wal = None;
+        // It is there until this, which takes the connection with everything else.
+        let db = self.db.take().ok_or(rusqlite::Error::InvalidQuery)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        Ok(db)
+    }
+}
+
+impl Deref for Untouched {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.db.as_ref().expect("it is only taken when all of this goes")
+    }
+}
+
+impl Drop for Untouched {
+    fn drop(&mut self) {
+        self.db = None;
+        if let Some(wal) = &self.made_wal
+            && wal.metadata().is_ok_and(|wal| wal.len() == 0)
+        {
+            // Best effort: an empty log does no harm.
+            let _ = std::fs::remove_file(wal);
+        }
+    }
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
@@ -217,17 +288,19 @@ fn check_soundness(db: &Connection, path: &Path) -> Result<(), JournalError> {
     }
 }
 
-fn head(db: &Connection) -> rusqlite::Result<Option<Head>> {
-    let sql = "SELECT id, first, link, trimmed, epoch, created FROM journal WHERE only = 0";
+/// What the database says of itself, and the hash that stands beside it.
+fn head(db: &Connection) -> rusqlite::Result<Option<(Head, [u8; 32])>> {
+    let sql = "SELECT id, first, link, trimmed, epoch, created, sum FROM journal WHERE only = 0";
     db.query_row(sql, (), |row| {
-        Ok(Head {
+        let head = Head {
             id: JournalId(row.get(0)?),
             first: Lsn(row.get::<_, i64>(1)? as u64),
             link: Link(row.get(2)?),
             trimmed: Lsn(row.get::<_, i64>(3)? as u64),
             epoch: Epoch(row.get::<_, i64>(4)? as u64),
             created: row.get::<_, i64>(5)? as u64,
-        })
+        };
+        Ok((head, row.get(6)?))
     })
     .optional()
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::journal::chain::{JournalId, Link};
 use crate::journal::directory::{Directory, io_error};
 use crate::journal::error::{Damage, JournalError};
 
 use super::fault::{damaged, opening};
+use super::open::Head;
 
 /// "GNGR": marks a file of SQLite as a journal of ours.
 const APPLICATION_ID: u32 = 0x474e_4752;
@@ -27,15 +27,16 @@ const BATCHES: &str = "CREATE TABLE batches (\
 /// One row: whose journal this is, and where it begins.
 const JOURNAL: &str = "CREATE TABLE journal (\
     only INTEGER PRIMARY KEY CHECK (only = 0), id BLOB NOT NULL, created INTEGER NOT NULL, \
-    first INTEGER NOT NULL, link BLOB NOT NULL, trimmed INTEGER NOT NULL, epoch INTEGER NOT NULL) STRICT";
+    first INTEGER NOT NULL, link BLOB NOT NULL, trimmed INTEGER NOT NULL, epoch INTEGER NOT NULL, \
+    sum BLOB NOT NULL) STRICT";
 
 /// Makes an empty journal. It gets its name only when it is complete, so that whatever has that name is
 /// one.
-pub(crate) fn create(directory: &Directory, id: JournalId, wall: u64) -> Result<(), JournalError> {
+pub(crate) fn create(directory: &Directory, head: &Head) -> Result<(), JournalError> {
     directory.remove_unfinished()?;
     let new = directory.new_database();
     make_private(&new).map_err(io_error("make", &new))?;
-    fill(&new, id, wall).map_err(|error| opening(&new, error))?;
+    fill(&new, head).map_err(|error| opening(&new, error))?;
     let path = directory.database();
     let synced = File::open(&new).and_then(|file| file.sync_all());
     synced.map_err(io_error("sync", &new))?;
@@ -49,7 +50,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }
 
-fn fill(path: &Path, id: JournalId, wall: u64) -> rusqlite::Result<()> {
+fn fill(path: &Path, head: &Head) -> rusqlite::Result<()> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
     db.pragma_update(None, "auto_vacuum", "incremental")?;
@@ -57,12 +58,20 @@ fn fill(path: &Path, id: JournalId, wall: u64) -> rusqlite::Result<()> {
     db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "full")?;
     db.execute_batch(&format!("BEGIN; {BATCHES}; {JOURNAL};"))?;
-    let start = Link::start(id);
-    db.execute("INSERT INTO journal VALUES (0, ?1, ?2, 1, ?3, 1, 0)", (&id.0, wall as i64, &start.0))?;
+    write_head(&db, head)?;
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
     db.pragma_update(None, "user_version", USER_VERSION)?;
     db.execute_batch("COMMIT")?;
     db.close().map_err(|(_, error)| error)
+}
+
+/// Writes what the database says of the journal as a whole.
+pub(crate) fn write_head(db: &Connection, head: &Head) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO journal VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let (first, trimmed) = (head.first.0 as i64, head.trimmed.0 as i64);
+    let row =
+        (&head.id.0, head.created as i64, first, &head.link.0, trimmed, head.epoch.0 as i64, head.sum());
+    db.prepare_cached(sql)?.execute(row).map(drop)
 }
 
 /// Looks at the first bytes of the file before SQLite does: some of them would make it set the write-ahead

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use ganger_scheduler::Lsn;
 
+use crate::journal::chain::Link;
 use crate::journal::error::JournalError;
 use crate::journal::mark::Mark;
 use crate::journal::space::free_bytes;
 
 use super::Ready;
 use super::fault::is_full;
-use super::schema::PAGE_BYTES;
+use super::open::Head;
+use super::schema::{PAGE_BYTES, write_head};
 
 /// Under load, one piece of work is done each time that so much was written.
 const TEND_EVERY_BYTES: u64 = 2 << 20;
@@ -114,10 +116,11 @@ impl Ready {
             return Ok(());
         };
         transaction.execute("DELETE FROM batches WHERE first <= ?1", [first])?;
-        let sql = "UPDATE journal SET first = ?1, link = ?2, trimmed = ?3, epoch = ?4";
-        transaction.execute(sql, (last + 1, &link, self.trimmed.0 as i64, self.epoch.0 as i64))?;
+        let first = Lsn(last as u64 + 1);
+        let head = Head { first, link: Link(link), trimmed: self.trimmed, epoch: self.epoch, ..self.head };
+        write_head(&transaction, &head)?;
         transaction.commit()?;
-        self.first = Lsn(last as u64 + 1);
+        self.head = head;
         // Deleting writes little: the lists of free pages.
         self.wal_bytes += TRIM_BYTES / 64;
         self.is_roomy = true;
@@ -156,7 +159,7 @@ impl Ready {
     }
 
     fn current_mark(&self) -> Mark {
-        Mark { journal: self.id, lsn: self.last, epoch: self.epoch, link: self.link }
+        Mark { journal: self.head.id, lsn: self.last, epoch: self.epoch, link: self.link }
     }
 
     pub(crate) fn look_at_room(&mut self) {
