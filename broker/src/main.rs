@@ -1,12 +1,13 @@
 //! The broker as a program: settings, wiring, exit code.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use ganger_broker::args::Args;
-use ganger_broker::journal::JournalError;
+use ganger_broker::journal::{JournalError, tool};
 use ganger_broker::server::Stop;
 use ganger_broker::{Broker, BrokerError, Config, LogFormat, RunningBroker};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,6 +22,10 @@ const BAD_SETTING: u8 = 2;
 const BAD_JOURNAL: u8 = 3;
 
 fn main() -> ExitCode {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    if given.get(1).is_some_and(|word| word == "journal") {
+        return tool::main(given.into_iter().skip(1));
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return refuse_flags(&error),

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::error::{Damage, JournalError};
 
@@ -19,6 +20,10 @@ const NEW_DATABASE: &str = "journal.db.new";
 pub(crate) const MARK: &str = "high-water";
 /// Who has the directory holds a lock on this file; its content is for people.
 const LOCK: &str = "lock";
+
+/// How long to try. A process that was killed has its files until the system has cleared it away, and so has
+/// a program that it had just started.
+const LOCK_PATIENCE: Duration = Duration::from_millis(400);
 
 /// A directory that nobody else has while this lives.
 #[derive(Debug)]
@@ -51,7 +56,13 @@ impl Directory {
         let opened =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file);
         let mut lock = opened.map_err(io_error("open", &file))?;
-        match lock.try_lock() {
+        let until = Instant::now() + LOCK_PATIENCE;
+        let mut taken = lock.try_lock();
+        while matches!(taken, Err(TryLockError::WouldBlock)) && Instant::now() < until {
+            std::thread::sleep(LOCK_PATIENCE / 20);
+            taken = lock.try_lock();
+        }
+        match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();

@@ -8,9 +8,11 @@
 //! - [`memory`](MemoryJournal): as safe as the process.
 //! - [`sqlite`](SqliteJournal): as safe as the disk.
 //! - [`format`]: records as bytes. `chain`: what ties batches together. `mark`: how far it was safe.
+//! - [`tool`]: looks into a journal that no broker has.
 //! - `directory`: files, and who has them. `space`: how much room there is. `error`: what can go wrong.
 
 pub mod format;
+pub mod tool;
 
 mod chain;
 mod directory;
@@ -27,7 +29,7 @@ pub use chain::{JournalId, Link};
 pub use error::{Damage, JournalError, StoreFailure};
 pub use mark::Mark;
 pub use memory::MemoryJournal;
-pub use sqlite::{JournalOptions, SqliteJournal};
+pub use sqlite::{JournalOptions, SqliteJournal, Survey, survey};
 
 /// A place for records.
 pub trait Journal: Send + 'static {

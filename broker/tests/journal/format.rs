@@ -10,7 +10,7 @@
 //! and read the difference: within one version of the format nothing may change that was there.
 
 #[path = "../../../common/tests/support/readable.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)] // Written for the tests of another crate.
 mod readable;
 
 use std::fmt::Write as _;

@@ -76,7 +76,7 @@ fn a_batch_that_is_too_large_for_one_row_comes_back_whole() {
         records.extend(large_batch(lsn, 1_500_000));
     }
     append(&mut journal, &records);
-    drop(journal); // Not closed, as if it had been killed.
+    drop(journal);
     let (_, found, _) = open_and_read(folder.path()).expect("the journal is sound");
     assert!(found == records);
 }

@@ -2,13 +2,14 @@
 //!
 //! - `open`: what can be said of a directory before its batches are read. `reading`: the batches.
 //! - `schema`: tables and header. `tending`: what is done beside writing. `extent`: how much there is.
-//! - `fault`: what SQLite says.
+//! - `survey`: a journal that no broker has. `fault`: what SQLite says.
 
 mod extent;
 mod fault;
 mod open;
 mod reading;
 mod schema;
+mod survey;
 mod tending;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use ganger_scheduler::{Lsn, Record};
 use rusqlite::Connection;
 
 pub use open::JournalOptions;
+pub use survey::{Survey, survey};
 
 use super::chain::Link;
 use super::directory::{Directory, io_error};
@@ -33,7 +35,8 @@ use super::{Journal, Recovered, Usage};
 
 use extent::Extent;
 use fault::{damaged, is_full};
-use open::{Head, Opened, wall_now};
+pub(crate) use open::wall_now;
+use open::{Head, Opened};
 use reading::Break;
 
 /// A body is closed once it has grown to this. A batch that is larger becomes several rows of one
@@ -123,7 +126,7 @@ impl Journal for SqliteJournal {
             State::Ready(_) | State::Failed => return Err(JournalError::Failed),
         };
         let (mut extent, mut lost) = (Extent::default(), opened.lost);
-        let (end, epoch) = opened.records(each, &mut extent)?;
+        let (end, epoch) = opened.records(each, &mut extent, |_| {})?;
         let end = match end {
             Ok(end) => end,
             Err(Break { damage, end }) if self.options.accept_loss => {

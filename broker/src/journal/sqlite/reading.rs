@@ -79,10 +79,12 @@ impl Opened {
         &self,
         each: &mut dyn FnMut(Lsn, Record),
         extent: &mut Extent,
+        mut seen: impl FnMut(&Batch<'_>),
     ) -> Result<(Result<End, Break>, Epoch), JournalError> {
         let mut decoder = Decoder::default();
         let mut epoch = self.head.epoch.max(self.mark.map_or(Epoch(0), |(mark, _)| mark.epoch));
         let end = self.batches(|batch| {
+            seen(batch);
             if batch.last < self.head.trimmed {
                 return Ok(());
             }
