@@ -82,9 +82,8 @@ fn pages_of_a_write_that_reached_the_disk_in_any_order_do_no_harm() {
     let starts = (32..new.len()).step_by(4120);
     let frames: Vec<usize> = starts.filter(|at| frame(old, *at) != frame(new, *at)).collect();
     assert!(frames.len() > 7, "the batch takes several pages");
-    for missing in 0..frames.len() {
+    for (missing, at) in frames.into_iter().enumerate() {
         let mut torn = new.clone();
-        let at = frames[missing];
         let end = (at + 4120).min(torn.len());
         let was = old.get(at..end.min(old.len())).unwrap_or_default();
         torn[at..end].fill(0);
@@ -104,7 +103,7 @@ fn pages_that_were_moved_into_the_database_in_any_order_do_no_harm() {
     let mut before = files(&dir);
     while moves < 3 {
         let first = all.len() as u64 + 1;
-        let records = if first % 3 == 0 { batch(first, first) } else { large_batch(first, 300_000) };
+        let records = if first.is_multiple_of(3) { batch(first, first) } else { large_batch(first, 300_000) };
         append(&mut journal, &records);
         all.extend(records);
         let after = files(&dir);

@@ -79,8 +79,9 @@ struct Ready {
     is_trimming: bool,
     /// There may be too many free pages.
     is_roomy: bool,
-    /// Bytes of the log that SQLite keeps beside the database, about.
+    /// Bytes of the log that SQLite keeps beside the database, about; and what they may become.
     wal_bytes: u64,
+    wal_bytes_max: u64,
     /// Bytes that were written since the last piece of other work.
     untended_bytes: u64,
     mark_synced: Instant,
@@ -136,7 +137,7 @@ impl Journal for SqliteJournal {
             Err(Break { damage, .. }) => return Err(damaged(&opened.directory.database(), damage)),
         };
         let mark = Mark { journal: opened.head.id, lsn: end.last, epoch, link: end.link };
-        let ready = Ready::begin(*opened, mark, extent, self.options.reserve_bytes)?;
+        let ready = Ready::begin(*opened, mark, extent, &self.options)?;
         self.state = State::Ready(Box::new(ready));
         Ok(Recovered { last: end.last, epoch, lost })
     }
@@ -180,7 +181,12 @@ impl Journal for SqliteJournal {
 
 impl Ready {
     /// From here on the journal is written to.
-    fn begin(opened: Opened, mark: Mark, extent: Extent, reserve: u64) -> Result<Self, JournalError> {
+    fn begin(
+        opened: Opened,
+        mark: Mark,
+        extent: Extent,
+        options: &JournalOptions,
+    ) -> Result<Self, JournalError> {
         let Opened { db, head, mark: found, directory, .. } = opened;
         let path = directory.mark();
         let mut file = match found {
@@ -215,9 +221,10 @@ impl Ready {
             is_trimming: head.trimmed > head.first,
             is_roomy: true,
             wal_bytes,
+            wal_bytes_max: options.wal_bytes,
             untended_bytes: 0,
             mark_synced: Instant::now(),
-            room: Room::new(reserve),
+            room: Room::new(options.reserve_bytes),
             batches: 0,
             records: 0,
             body: Vec::new(),

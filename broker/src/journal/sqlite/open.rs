@@ -30,15 +30,21 @@ pub struct JournalOptions {
     pub accept_loss: bool,
     /// Room that must be left on the disk: below it, room counts as short.
     pub reserve_bytes: u64,
+    /// How large SQLite's log may become before it is moved into the database. What is moved at a time is
+    /// what a batch may have to wait for; a smaller log is moved more often.
+    pub wal_bytes: u64,
 }
 
 impl JournalOptions {
     /// Room that is left on the disk unless the operator says otherwise.
     pub const RESERVE_BYTES: u64 = 64 << 20;
+    /// How large SQLite's log may become, unless somebody says otherwise: moved in some 5 ms.
+    pub const WAL_BYTES: u64 = 4 << 20;
 
     /// The journal in this directory, with the usual settings.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), accept_loss: false, reserve_bytes: Self::RESERVE_BYTES }
+        let (reserve_bytes, wal_bytes) = (Self::RESERVE_BYTES, Self::WAL_BYTES);
+        Self { dir: dir.into(), accept_loss: false, reserve_bytes, wal_bytes }
     }
 }
 
@@ -107,7 +113,8 @@ impl Opened {
     pub(crate) fn open(directory: Directory, accept_loss: bool) -> Result<Self, JournalError> {
         check_files(&directory)?;
         let path = directory.database();
-        schema::check_header(&path)?;
+        let has_log = directory.wal().metadata().is_ok_and(|wal| wal.len() > 0);
+        schema::check_header(&path, has_log)?;
         let db = Untouched::connect(&directory).map_err(|error| opening(&path, error))?;
         check_soundness(&db, &path)?;
         let found = head(&db).map_err(|error| opening(&path, error))?;

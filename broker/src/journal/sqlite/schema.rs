@@ -76,7 +76,7 @@ pub(crate) fn write_head(db: &Connection, head: &Head) -> rusqlite::Result<()> {
 
 /// Looks at the first bytes of the file before SQLite does: some of them would make it set the write-ahead
 /// log aside, or take the file for one of another kind, without a word.
-pub(crate) fn check_header(path: &Path) -> Result<(), JournalError> {
+pub(crate) fn check_header(path: &Path, has_log: bool) -> Result<(), JournalError> {
     let mut header = [0; HEADER_BYTES];
     let read = File::open(path).and_then(|mut file| {
         let len = file.metadata()?.len();
@@ -108,6 +108,8 @@ pub(crate) fn check_header(path: &Path) -> Result<(), JournalError> {
     }
     match len % PAGE_BYTES {
         0 => Ok(()),
+        // A crash while the log was moved into it: the log has that page whole.
+        _ if has_log => Ok(()),
         rest => {
             let reason = format!("it ends {rest} bytes into a page");
             Err(damaged(path, Damage::Database { reason }))

@@ -17,9 +17,6 @@ use super::schema::{PAGE_BYTES, write_head};
 
 /// Under load, one piece of work is done each time that so much was written.
 const TEND_EVERY_BYTES: u64 = 2 << 20;
-/// SQLite's log is moved into the database when it may have grown to this. What is moved at a time is what
-/// a batch may have to wait for.
-const WAL_BYTES_MAX: u64 = 4 << 20;
 /// Under load the high-water mark is synced so often: what a power cut may hide from it.
 const MARK_SYNC_EVERY: Duration = Duration::from_millis(250);
 /// Batches that are deleted at a time, by their bytes and by their number.
@@ -66,7 +63,7 @@ impl Ready {
     }
 
     fn step(&mut self) -> Result<bool, JournalError> {
-        let done = if self.wal_bytes >= WAL_BYTES_MAX {
+        let done = if self.wal_bytes >= self.wal_bytes_max {
             self.checkpoint().map(|()| true)
         } else if self.is_trimming {
             self.trim_some().map(|()| true)
@@ -79,7 +76,7 @@ impl Ready {
                 Ok(false)
             }
             Err(error) => Err(self.failed(error)),
-            Ok(did) => Ok(did && (self.wal_bytes >= WAL_BYTES_MAX || self.is_trimming || self.is_roomy)),
+            Ok(did) => Ok(did && (self.wal_bytes >= self.wal_bytes_max || self.is_trimming || self.is_roomy)),
         }
     }
 
