@@ -23,6 +23,8 @@ pub(crate) struct Origin {
     pub(crate) owner: Option<ClientKey>,
     /// Not to be given out before this: a worker of the broker's last life may still have them.
     pub(crate) hold_until: Option<Time>,
+    /// Not to be given out before the journal has them.
+    pub(crate) fresh: bool,
 }
 
 impl Scheduler {
@@ -129,6 +131,7 @@ impl Scheduler {
             match origin.hold_until {
                 Some(hold) => self.delay(key, hold.max(due), DelayReason::Reattach),
                 None if due > self.now.time => self.delay(key, due, DelayReason::Asked),
+                None if origin.fresh => self.keep_fresh(key),
                 None => self.queues.push(&mut self.arena, key, false),
             }
         }
@@ -263,6 +266,7 @@ impl Scheduler {
         let task = &self.arena[key];
         let (kind, bytes) = (task.kind, task.data.len());
         match task.state {
+            State::Fresh => self.fresh.len -= 1,
             State::Ready | State::Gated { .. } => self.queues.remove(&mut self.arena, key),
             State::Delayed { due, .. } => {
                 self.timers.remove(due, Timer::TaskDue(key));

@@ -156,6 +156,14 @@ impl Arena {
         })
     }
 
+    /// The task in a slot, if there is one.
+    pub(crate) fn get(&self, key: TaskKey) -> Option<&Task> {
+        match self.chunks.get(key.0 as usize / CHUNK)?.get(key.0 as usize % CHUNK)? {
+            Slot::Used(task) => Some(task),
+            Slot::Free { .. } => None,
+        }
+    }
+
     /// Slots that were ever used: the range of [`at`](Self::at).
     pub(crate) fn slots(&self) -> usize {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())

@@ -45,11 +45,15 @@ impl Scheduler {
     }
 
     fn check_tasks(&self, listed: &BTreeMap<TaskKey, &'static str>) {
-        let (mut unsettled, mut bytes, mut delayed) = (0, 0, 0);
+        let (mut unsettled, mut bytes, mut delayed, mut fresh) = (0, 0, 0, 0);
         for (key, task) in self.arena.iter() {
             assert_eq!(self.arena.find(task.id), Some(key), "the index finds every task");
             let place = listed.get(&key).copied();
             let expected = match task.state {
+                State::Fresh => {
+                    fresh += 1;
+                    None
+                }
                 State::Ready if self.queues.is_held(task) => Some("held"),
                 State::Ready => Some("ready"),
                 State::Gated { .. } => Some("gated"),
@@ -81,6 +85,8 @@ impl Scheduler {
         assert_eq!(self.unsettled, unsettled, "unsettled tasks");
         assert_eq!(self.payload_bytes, bytes, "payload bytes");
         assert_eq!(self.delayed, delayed, "delayed tasks");
+        assert_eq!(self.fresh.len, fresh, "tasks that the journal does not have yet");
+        assert!(fresh == 0 || self.out.safe() < self.out.appended(), "what is safe is queued");
     }
 
     fn check_workers(&self) {

@@ -34,6 +34,7 @@ mod client_session;
 mod counters;
 mod dispatch;
 mod explain;
+mod fresh;
 mod invariants;
 mod knowledge;
 mod knowledge_requests;

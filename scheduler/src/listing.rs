@@ -88,6 +88,8 @@ impl Scheduler {
 
     pub(crate) fn state_of(&self, task: &Task) -> TaskState {
         match task.state {
+            State::Fresh if !self.queues.is_served(task.kind) => TaskState::Parked,
+            State::Fresh => TaskState::Queued,
             State::Ready if self.queues.is_held(task) => TaskState::Delayed,
             State::Ready | State::Gated { .. } if !self.queues.is_served(task.kind) => TaskState::Parked,
             State::Ready | State::Gated { .. } => TaskState::Queued,
@@ -207,7 +209,7 @@ impl Scheduler {
             workers: self.fleet.len() as u32,
             slots: self.fleet.iter().map(|(_, worker)| worker.slots).sum(),
             clients: self.clients.len() as u32,
-            queued: self.queues.len as u64,
+            queued: (self.queues.len + self.fresh.len) as u64,
             parked: self.queues.kinds_by_name().map(parked).sum(),
             delayed: (self.delayed + self.queues.held_len) as u64,
             assigned: self.fleet.assigned as u64,

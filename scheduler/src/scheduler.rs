@@ -12,6 +12,7 @@ use crate::client::{ClientKey, Clients};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::effect::{ClientReply, Effect, Publication, WorkerCommand};
+use crate::fresh::Fresh;
 use crate::input::Input;
 use crate::knowledge::Knowledge;
 use crate::orphans::Orphans;
@@ -72,6 +73,8 @@ pub struct Scheduler {
     pub(crate) joining: VecDeque<(Lsn, WorkerKey)>,
     /// Nothing may be taken that needs room in the store.
     pub(crate) storage_full: bool,
+    /// What the journal does not have yet is not given out.
+    pub(crate) fresh: Fresh,
     /// The journal does not keep up.
     pub(crate) behind: bool,
     /// The state is being written down once more.
@@ -154,6 +157,7 @@ impl Scheduler {
             recovered: false,
             joining: VecDeque::new(),
             storage_full: false,
+            fresh: Fresh::default(),
             behind: false,
             carry: None,
             reading: None,
@@ -283,6 +287,7 @@ impl Scheduler {
             self.clients.mark_dirty(client);
         }
         self.admit_joined();
+        self.queue_fresh();
     }
 
     fn on_storage(&mut self, full: bool, behind: bool) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_common::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_WARN};
+use ganger_common::message::Durability;
 use ganger_common::{ConnId, ErrorCode, Outcome, TaskId};
 
 use crate::apply::{Origin, settlement};
@@ -151,7 +152,8 @@ impl Scheduler {
         }
         let before = self.unsettled;
         let hold_until = self.slots.reattach.filter(|_| again);
-        let origin = Origin { owner: Some(client), hold_until };
+        let fresh_first = self.config.durability == Durability::Journal;
+        let origin = Origin { owner: Some(client), hold_until, fresh: fresh_first };
         self.apply_accepted(self.now.wall, fresh.iter().cloned(), origin);
         self.counters.tasks_accepted += (self.unsettled - before) as u64;
         let reunited: Vec<TaskId> = match hold_until.is_some() && !self.orphans.is_empty() {
@@ -159,6 +161,7 @@ impl Scheduler {
             false => Vec::new(),
         };
         self.out.append(Record::Accepted { at: self.now.wall, tasks: fresh });
+        self.note_fresh();
         let mut settled = Vec::new();
         for id in reunited {
             if let Some(key) = self.arena.find(id)

@@ -38,6 +38,9 @@ pub(crate) struct Task {
 /// Where a task is. What a state needs to know stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    /// Taken, and the journal does not have it yet: in no list. What ran and was then unknown to the next
+    /// life of the broker would run again.
+    Fresh,
     /// In the queue of its kind.
     Ready,
     /// Beside the queue of its kind, until a worker knows enough.

@@ -22,5 +22,6 @@ mod loss;
 mod payloads;
 mod program;
 mod python;
+mod restart;
 mod slow_peers;
 mod submission;
