@@ -1,13 +1,13 @@
 //! `journal`: hands over to `ganger-broker journal`. Only the broker opens its database.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
 
+use super::beside;
 use super::context::Context;
 use super::exit::Exit;
 
@@ -21,7 +21,7 @@ pub(crate) struct JournalArgs {
 
 /// Becomes the other program; returns only when that fails.
 pub(crate) fn run(context: &Context, args: JournalArgs) -> Result<(), Exit> {
-    let program = beside_this().unwrap_or_else(|| PathBuf::from(PROGRAM));
+    let program = beside::program(PROGRAM);
     let mut command = Command::new(&program);
     command.arg("journal").args(args.rest);
     if context.global.json {
@@ -37,10 +37,3 @@ pub(crate) fn run(context: &Context, args: JournalArgs) -> Result<(), Exit> {
 }
 
 const PROGRAM: &str = "ganger-broker";
-
-/// The program where this one is: both come from one build, and know the same format.
-fn beside_this() -> Option<PathBuf> {
-    let here = std::env::current_exe().ok()?;
-    let beside = here.parent()?.join(OsStr::new(PROGRAM));
-    beside.is_file().then_some(beside)
-}

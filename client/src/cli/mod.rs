@@ -2,12 +2,14 @@
 
 mod args;
 mod bench;
+mod beside;
 mod cancel;
 mod context;
 mod drain;
 mod exit;
 mod explain;
 mod fetch;
+mod gang;
 mod journal;
 mod knowledge;
 mod lines;
