@@ -74,14 +74,18 @@ impl Scheduler {
         if self.carry.as_ref().is_none_or(|carry| carry.part > self.out.safe()) {
             return;
         }
-        let Some(Carry { from, stage, .. }) = self.carry.take() else { return };
-        match self.carry_part(stage) {
-            Some(stage) => self.carry = Some(Carry { from, part: self.out.appended(), stage }),
-            None => {
-                self.out.append(Record::CarryEnded { from });
-                self.out.promise(Effect::Carried { from });
+        let Some(Carry { from, mut stage, .. }) = self.carry.take() else { return };
+        let before = self.out.appended();
+        while let Some(next) = self.carry_part(stage) {
+            stage = next;
+            // Of what there is none of, nothing is appended, and nothing would lead to the next turn.
+            if self.out.appended() > before {
+                self.carry = Some(Carry { from, part: self.out.appended(), stage });
+                return;
             }
         }
+        self.out.append(Record::CarryEnded { from });
+        self.out.promise(Effect::Carried { from });
     }
 
     /// Appends one part; returns where the next one begins, `None` when everything has been carried.
