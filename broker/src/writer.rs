@@ -286,3 +286,6 @@ fn carried_bytes(task: &ganger_scheduler::record::CarriedTask) -> usize {
 fn change_bytes(change: &ganger_scheduler::record::Change) -> usize {
     ENTRY_BYTES + change.topic.len() + change.key.len() + change.value.as_ref().map_or(0, bytes::Bytes::len)
 }
+
+#[cfg(test)]
+mod tests;

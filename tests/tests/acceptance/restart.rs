@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use ganger_client::{Client, ClientConfig, TaskHandle, as_completed};
-use ganger_common::Outcome;
-use ganger_tests::cluster::Cluster;
+use ganger_common::{Outcome, TaskOptions};
+use ganger_tests::binaries;
+use ganger_tests::cluster::{Cluster, WorkerSpec};
 use ganger_tests::customer::Customer;
 use ganger_tests::diary;
-use ganger_tests::scale::{Scale, alone};
+use ganger_tests::process::{Ended, Proc};
+use ganger_tests::scale::{Scale, alone, shared};
 use ganger_tests::verdict::{self, Account, Findings, Settled};
 use ganger_tests::wait::{Metronome, until, within};
 use ganger_tests::work;
@@ -19,6 +21,8 @@ const WORKERS: usize = 4;
 const CUSTOMERS: usize = 4;
 /// Tasks that one customer has under way.
 const BATCH: usize = 400;
+/// Anything that needs nothing but the machine happens within this.
+const SOON: Duration = Duration::from_secs(30);
 /// From the last restart until everything is settled.
 const HEALED: Duration = Duration::from_secs(60);
 
@@ -143,4 +147,111 @@ async fn one_batch(client: &Client, books: &Books, submitted: &AtomicU64, settle
             result: outcome.result,
         });
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_acknowledged_is_there_after_a_kill() {
+    let _turn = shared();
+    let mut cluster = Cluster::start(&JOURNAL).with_diarists(1, 2);
+    let mut customer = Customer::connect(&cluster).await;
+    customer.await_workers(1, SOON).await;
+    let done = customer.run([work::sleep(Duration::from_millis(1))], SOON).await.remove(0);
+    let dead = customer.submit(work::flaky(9).options(fails_at_once())).await;
+    let dead = customer.wait(dead, SOON).await;
+    let delay = TaskOptions { delay_ms: 6_000, ..TaskOptions::default() };
+    let delayed = customer.submit(work::sleep(Duration::from_millis(1)).options(delay)).await;
+    let parked = customer.submit(work::task("nobody.serves", "this")).await;
+    let cancelled = customer.submit(work::task("nobody.serves", "that")).await;
+    customer.client().cancel(&[cancelled.id()]).await.unwrap();
+    let revision = customer.put("topic", "key", b"value".to_vec()).await;
+    let accepted = Instant::now();
+
+    for _ in 0..2 {
+        cluster.broker().kill();
+        cluster.restart_broker();
+    }
+    let other = Customer::connect(&cluster).await;
+    assert_eq!(other.task(done.id).await.outcome, Some(Outcome::Succeeded));
+    assert_eq!(other.result(done.id).await, Some(done.result));
+    let buried = other.task(dead.id).await;
+    assert_eq!((buried.outcome, buried.failures), (Some(Outcome::Failed), 1));
+    assert_eq!(other.task(parked.id()).await.outcome, None);
+    assert_eq!(other.task(cancelled.id()).await.outcome, Some(Outcome::Cancelled));
+    assert_eq!(other.knowledge_status().await.revision, revision);
+    assert_eq!(other.status().await.dead_set, 1);
+    let outcome = customer.wait(delayed, SOON).await;
+    assert_eq!(outcome.outcome, Outcome::Succeeded);
+    let took = accepted.elapsed();
+    assert!((Duration::from_millis(5_500)..Duration::from_secs(12)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_a_submission_that_is_repeated_after_a_restart_is_the_same_task() {
+    let _turn = shared();
+    let mut cluster = Cluster::start(&JOURNAL).with_diarists(1, 2);
+    let mut customer = Customer::connect(&cluster).await;
+    customer.await_workers(1, SOON).await;
+    let task = work::sleep(Duration::from_millis(1));
+    let (id, again) = (work::fresh_id(), task.clone());
+    let first = customer.run([task.id(id)], SOON).await.remove(0);
+    cluster.broker().kill();
+    cluster.restart_broker();
+    let mut other = Customer::connect(&cluster).await;
+    let second = other.run([again.id(id)], SOON).await.remove(0);
+    assert_eq!((second.id, second.attempt, &second.result), (id, first.attempt, &first.result));
+    let starts =
+        diary::read_all(cluster.directory()).into_iter().filter(|line| line.mark == diary::Mark::Start);
+    assert_eq!(starts.count(), 1, "it ran once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_broker_on_the_same_directory_is_refused_and_told_what_to_do() {
+    let _turn = shared();
+    let cluster = Cluster::start(&JOURNAL);
+    let data = cluster.file("data");
+    let free = "tcp://127.0.0.1:0";
+    let mut command = std::process::Command::new(binaries::path(binaries::BROKER));
+    command.args(["--clients", free, "--workers", free, "--knowledge", free, "--data"]).arg(&data);
+    let second = Proc::spawn("second", command, cluster.directory());
+    assert_eq!(second.wait(SOON), Ended::Code(1));
+    let text = second.stderr();
+    assert!(text.contains("in use by another process") && text.contains("data"), "{text}");
+    let customer = Customer::connect(&cluster).await;
+    assert_eq!(customer.status().await.durability, "journal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_directory_is_refused_with_its_own_exit_code() {
+    let _turn = shared();
+    let cluster = Cluster::start(&JOURNAL);
+    let customer = Customer::connect(&cluster).await;
+    customer.put("topic", "key", b"value".to_vec()).await;
+    cluster.broker().kill();
+    std::fs::remove_file(cluster.file("data").join("journal.db")).unwrap();
+    let free = "tcp://127.0.0.1:0";
+    let mut command = std::process::Command::new(binaries::path(binaries::BROKER));
+    command.args(["--clients", free, "--workers", free, "--knowledge", free, "--data"]);
+    command.arg(cluster.file("data"));
+    let again = Proc::spawn("again", command, cluster.directory());
+    assert_eq!(again.wait(SOON), Ended::Code(3));
+    assert!(again.stderr().contains("journal.db"), "{}", again.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_tells_which_durability_was_reached() {
+    let _turn = shared();
+    for (flags, level) in [(&JOURNAL[..], "journal"), (&[], "memory")] {
+        let mut cluster = Cluster::start(flags);
+        cluster.add(&WorkerSpec::stock("stock"));
+        let output = cluster.command_line(&["submit", "noop", "--wait"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && text.contains(&format!("durability: {level}")), "{text}");
+        let output = cluster.command_line(&["submit", "noop", "--wait", "--json"]).output().unwrap();
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&object["durability"], &object["outcome"]), (&level.into(), &"succeeded".into()));
+    }
+}
+
+fn fails_at_once() -> TaskOptions {
+    TaskOptions { max_attempts: Some(1), ..TaskOptions::default() }
 }
