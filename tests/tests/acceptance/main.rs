@@ -13,6 +13,7 @@ mod balance;
 mod chaos;
 mod churn;
 mod command_line;
+mod disk_full;
 mod explain;
 mod fleet;
 mod frames;
