@@ -25,4 +25,5 @@ mod program;
 mod python;
 mod restart;
 mod slow_peers;
+mod space;
 mod submission;
