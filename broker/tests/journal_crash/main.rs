@@ -2,11 +2,12 @@
 //! synced kept, lost, torn or in another order; and crashes in the recovery from that.
 //!
 //! This is the real store: a layer under SQLite notes down what it does to its files, and each state that
-//! a crash may leave is laid out and opened. Two operations in the ordinary tests; three, and a second crash
-//! at every point of every recovery, with
+//! a crash may leave is laid out and opened. Two operations in the ordinary tests, and a second crash in every
+//! 41st recovery; three, and in every recovery, with
 //!
 //! ```text
 //! GANGER_CRASH_LENGTH=3 cargo test --release -p ganger-broker --test journal_crash -- --nocapture
+//! GANGER_CRASH_TWICE=1 cargo test --release -p ganger-broker --test journal_crash -- --nocapture
 //! ```
 
 mod disk;
@@ -297,6 +298,7 @@ fn try_sequence(sequence: &[Step], is_thorough: bool) {
 fn i10_a_crash_anywhere_in_any_short_sequence_loses_nothing_that_was_acknowledged() {
     let given = std::env::var("GANGER_CRASH_LENGTH").ok().and_then(|text| text.parse().ok());
     let length: u32 = given.unwrap_or(2);
+    let is_thorough = std::env::var_os("GANGER_CRASH_TWICE").is_some();
     let count = STEPS.len().pow(length);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let next = AtomicUsize::new(0);
@@ -310,7 +312,7 @@ fn i10_a_crash_anywhere_in_any_short_sequence_loses_nothing_that_was_acknowledge
                     }
                     let places = (0..length).map(|place| number / STEPS.len().pow(place) % STEPS.len());
                     let sequence: Vec<Step> = places.map(|place| STEPS[place]).collect();
-                    try_sequence(&sequence, given.is_some());
+                    try_sequence(&sequence, is_thorough);
                 }
             });
         }
