@@ -148,11 +148,12 @@ struct Desk<J> {
 
 /// What woke the thread.
 enum Woken {
-    ByWork,
+    /// Something is to be done.
+    Work,
     /// Nothing came for a while.
-    ByTime,
+    Pause,
     /// The broker has ended.
-    ByTheEnd,
+    End,
 }
 
 impl<J: Journal> Desk<J> {
@@ -170,7 +171,7 @@ impl<J: Journal> Desk<J> {
                 self.journal.trim(before)?;
             }
             self.tell();
-            if matches!(woken, Woken::ByTheEnd) && batch.is_empty() {
+            if matches!(woken, Woken::End) && batch.is_empty() {
                 return self.journal.close();
             }
         }
@@ -191,10 +192,10 @@ impl<J: Journal> Desk<J> {
             return Ok(match order {
                 Ok(order) => {
                     self.take(order, batch, bytes);
-                    Woken::ByWork
+                    Woken::Work
                 }
-                Err(RecvTimeoutError::Timeout) => Woken::ByTime,
-                Err(RecvTimeoutError::Disconnected) => Woken::ByTheEnd,
+                Err(RecvTimeoutError::Timeout) => Woken::Pause,
+                Err(RecvTimeoutError::Disconnected) => Woken::End,
             });
         }
     }
