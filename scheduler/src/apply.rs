@@ -129,7 +129,8 @@ impl Scheduler {
             }
             let due = self.install_options(key, at, new.options, origin);
             match origin.hold_until {
-                Some(hold) => self.delay(key, hold.max(due), DelayReason::Reattach),
+                Some(hold) if due > hold => self.delay(key, due, DelayReason::Asked),
+                Some(hold) => self.hold(key, hold),
                 None if due > self.now.time => self.delay(key, due, DelayReason::Asked),
                 None if origin.fresh => self.keep_fresh(key),
                 None => self.queues.push(&mut self.arena, key, false),

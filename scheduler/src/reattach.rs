@@ -11,7 +11,8 @@ use crate::effect::{Effect, WorkerCommand};
 use crate::input::Held;
 use crate::record::{Cause, Record, Settlement};
 use crate::scheduler::Scheduler;
-use crate::task::State;
+use crate::task::{DelayReason, State, Task};
+use crate::time::Time;
 use crate::worker::{LeaseKey, WorkerKey, lease_key, lease_of};
 
 /// No attempt has a higher number than this when it comes back from the broker's last life. It leaves room
@@ -29,7 +30,7 @@ impl Scheduler {
         for item in holding {
             if self.keep_or_adopt(key, item) {
                 let task = self.arena.find(item.lease.task).map(|task| &self.arena[task]);
-                if item.started && task.is_some_and(crate::task::Task::needs_confirm) {
+                if item.started && task.is_some_and(Task::needs_confirm) {
                     starts.push(item.lease);
                 }
                 continue;
@@ -156,9 +157,30 @@ impl Scheduler {
         }
     }
 
+    /// Holds a task by itself until the window ends.
+    pub(crate) fn hold(&mut self, key: TaskKey, until: Time) {
+        self.delay(key, until, DelayReason::Reattach);
+        self.held.push((self.arena[key].seq, key));
+    }
+
     /// The workers of the broker's last life had their chance.
     pub(crate) fn end_reattach(&mut self) {
         self.queues.release(&mut self.arena);
+        for (seq, key) in std::mem::take(&mut self.held) {
+            let is_held = |task: &Task| {
+                task.seq == seq && matches!(task.state, State::Delayed { why: DelayReason::Reattach, .. })
+            };
+            if self.arena.get(key).is_some_and(is_held) {
+                self.detach(key);
+                match self.config.durability {
+                    Durability::Memory => self.queues.push(&mut self.arena, key, false),
+                    Durability::Journal => self.keep_fresh(key),
+                }
+            }
+        }
+        // It may have come just now.
+        self.note_fresh();
+        self.queue_fresh();
         for worker in std::mem::take(&mut self.awaited) {
             if self.fleet.find(worker).is_none() {
                 self.commit(Record::WorkerLeft { worker });

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::record::{Lsn, Record};
 use crate::scheduler::Scheduler;
-use crate::task::{DelayReason, State, Task};
+use crate::task::{State, Task};
 use crate::time::Now;
 use crate::timers::Timer;
 
@@ -250,7 +250,7 @@ impl Scheduler {
                 State::Ready => {}
                 State::Gated { .. } => {
                     self.detach(key);
-                    self.delay(key, until, DelayReason::Reattach);
+                    self.hold(key, until);
                 }
                 _ => continue,
             }

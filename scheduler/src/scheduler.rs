@@ -6,7 +6,7 @@ use std::time::Duration;
 use ganger_common::message::Lease;
 use ganger_common::{ConnId, ErrorCode, WorkerId};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, TaskKey};
 use crate::carry::Carry;
 use crate::client::{ClientKey, Clients};
 use crate::config::Config;
@@ -69,6 +69,8 @@ pub struct Scheduler {
     pub(crate) awaited: BTreeSet<WorkerId>,
     /// The state was read from a journal.
     pub(crate) recovered: bool,
+    /// Tasks that are held until then one by one, with their numbers.
+    pub(crate) held: Vec<(u64, TaskKey)>,
     /// Workers that get nothing yet, because the journal does not know them.
     pub(crate) joining: VecDeque<(Lsn, WorkerKey)>,
     /// Nothing may be taken that needs room in the store.
@@ -155,6 +157,7 @@ impl Scheduler {
             holders: BTreeSet::new(),
             awaited: BTreeSet::new(),
             recovered: false,
+            held: Vec::new(),
             joining: VecDeque::new(),
             storage_full: false,
             fresh: Fresh::default(),

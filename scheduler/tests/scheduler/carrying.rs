@@ -339,3 +339,20 @@ fn numbers_of_attempts_go_on_where_the_journal_knows_them_to_be() {
     let replies: Vec<ClientReply> = desk.replies(client);
     assert!(replies.is_empty());
 }
+
+#[test]
+fn a_task_that_is_handed_in_again_is_held_no_longer_than_the_window() {
+    let mut desk = durable();
+    let worker = desk.worker(1, 3);
+    desk.restart();
+    let client = desk.client(1);
+    desk.resubmit(client, vec![task(1), task_with(2, |options| options.delay_ms = 20_000)]);
+    let worker = desk.come_back(&worker, &[]);
+    assert_eq!(desk.given(&worker), [], "a worker may bring it");
+    desk.beat_once(&worker);
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.pass(secs(19));
+    assert_eq!(desk.given(&worker), [], "what was asked to wait waits");
+    desk.pass(secs(1));
+    assert_eq!(desk.given(&worker), [(2, 1)]);
+}

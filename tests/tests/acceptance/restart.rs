@@ -37,7 +37,9 @@ async fn i1_i7_a_broker_that_is_killed_again_and_again_under_load_loses_nothing_
     let kills = Scale::from_env().pick(5, 300);
     let seed = diary::now_ns();
     println!("seed {seed}");
-    let mut cluster = Cluster::start(&JOURNAL).with_diarists(WORKERS, 8);
+    // What is kept is bounded, so that the journal's beginning goes while the broker is killed, too.
+    let flags = [&JOURNAL[..], &["--retain-bytes", "8MiB"]].concat();
+    let mut cluster = Cluster::start(&flags).with_diarists(WORKERS, 8);
     let watcher = Customer::connect(&cluster).await;
     watcher.await_workers(WORKERS, Duration::from_secs(20)).await;
     let load = Load::begin(&cluster).await;
@@ -54,6 +56,9 @@ async fn i1_i7_a_broker_that_is_killed_again_and_again_under_load_loses_nothing_
         let killed = Instant::now();
         cluster.restart_broker();
         down += killed.elapsed();
+        if (kill + 1) % 25 == 0 {
+            println!("{} kills, {} tasks settled, {:.0?}", kill + 1, load.settled(), begin.elapsed());
+        }
     }
     let tasks = load.settled();
     let findings = load.end(&cluster).await;
