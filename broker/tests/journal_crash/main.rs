@@ -144,12 +144,13 @@ impl Run {
     }
 
     fn tend(&mut self) -> Result<(), String> {
+        // The mark is synced first, so that nothing is trimmed that a mark on the disk still names.
+        let mark = self.mark();
+        self.events.push(Event::Mark(mark, true));
         while self.with(|journal| journal.tend())? {
             self.look();
         }
         self.look();
-        let mark = self.mark();
-        self.events.push(Event::Mark(mark, true));
         Ok(())
     }
 
