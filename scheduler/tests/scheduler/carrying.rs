@@ -356,3 +356,59 @@ fn a_task_that_is_handed_in_again_is_held_no_longer_than_the_window() {
     desk.pass(secs(1));
     assert_eq!(desk.given(&worker), [(2, 1)]);
 }
+
+/// `cargo test --release -p ganger-scheduler -- --ignored --nocapture longest_turn`
+#[test]
+#[ignore = "a measurement: about a million tasks"]
+fn the_longest_turn_while_a_million_tasks_are_carried_is_short() {
+    let config = ganger_scheduler::Config { durability: Durability::Journal, ..Default::default() };
+    let mut scheduler = Scheduler::new(config, ganger_scheduler::Now::default());
+    let conn = ganger_common::ConnId(1);
+    let now = ganger_scheduler::Now::default();
+    let hello = ClientRequest::Hello {
+        client: ganger_common::ClientId::from_bytes([1; 16]),
+        token: ganger_common::SessionToken::from_bytes([1; 16]),
+        name: String::new(),
+    };
+    let mut last = Lsn(0);
+    let mut play = |scheduler: &mut Scheduler, input: Input| {
+        scheduler.handle(now, input);
+        let mut carried = false;
+        let mut batch = Vec::new();
+        let begin = std::time::Instant::now();
+        while let Some(effect) = scheduler.poll_effect() {
+            match effect {
+                Effect::Append { lsn, record } => {
+                    last = lsn;
+                    batch.push(record);
+                }
+                Effect::Carried { .. } => carried = true,
+                _ => {}
+            }
+        }
+        (begin.elapsed(), carried, last)
+    };
+    play(&mut scheduler, Input::Client { conn, request: hello });
+    for batch in 0..250 {
+        let tasks = tasks(batch * 4_000..(batch + 1) * 4_000);
+        let (_, _, upto) = play(
+            &mut scheduler,
+            Input::Client { conn, request: ClientRequest::Submit { seq: 1, again: false, tasks } },
+        );
+        play(&mut scheduler, Input::Journaled { upto });
+    }
+    assert_eq!(scheduler.status().queued, 1_000_000);
+    let (mut turns, mut upto) = (Vec::new(), play(&mut scheduler, Input::Carry).2);
+    loop {
+        let (took, carried, last) = play(&mut scheduler, Input::Journaled { upto });
+        upto = last;
+        turns.push(took);
+        if carried {
+            break;
+        }
+    }
+    turns.sort_unstable();
+    let (median, longest) = (turns[turns.len() / 2], turns[turns.len() - 1]);
+    println!("{} turns, median {median:.2?}, longest {longest:.2?}", turns.len());
+    assert!(median < ms(10), "{median:?}");
+}
