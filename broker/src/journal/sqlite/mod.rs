@@ -242,6 +242,8 @@ impl Ready {
             return Err(JournalError::Order { last: Lsn(expected - 1), found: *found });
         }
         let first = *first;
+        // Before this batch and not after the last one, whose promises would wait for it.
+        self.tend_what_is_urgent()?;
         let written = match self.write(batch) {
             Ok(written) => written,
             Err(error) if is_full(&error) && self.db.is_autocommit() => {
@@ -263,7 +265,6 @@ impl Ready {
             }
         }
         self.write_mark()?;
-        self.tend_what_is_urgent()?;
         Ok(self.last)
     }
 

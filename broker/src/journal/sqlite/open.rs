@@ -241,7 +241,8 @@ impl Deref for Untouched {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        self.db.as_ref().expect("it is only taken when all of this goes")
+        // It is there from `connect` until `release` or `drop`, and both take all of this with it.
+        self.db.as_ref().expect("the connection is there")
     }
 }
 

@@ -49,7 +49,7 @@ impl Ready {
     }
 
     pub(crate) fn tend_what_is_urgent(&mut self) -> Result<(), JournalError> {
-        if self.mark_synced.elapsed() >= MARK_SYNC_EVERY {
+        if self.mark.is_behind && self.mark_synced.elapsed() >= MARK_SYNC_EVERY {
             self.sync_mark()?;
             self.look_at_room();
         }
