@@ -149,7 +149,11 @@ fn a_port_in_use_is_named_with_its_flag_and_exit_code_1() {
 fn environment_and_file_are_heard() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ganger.toml");
-    std::fs::write(&file, "workers = 'tcp://127.0.0.1:0'\nknowledge = 'tcp://127.0.0.1:0'\n").unwrap();
+    std::fs::write(
+        &file,
+        "workers = 'tcp://127.0.0.1:0'\nknowledge = 'tcp://127.0.0.1:0'\ndurability = 'memory'\n",
+    )
+    .unwrap();
     let mut command = broker();
     command.env("GANGER_CONFIG", &file).env("GANGER_CLIENTS", "tcp://[::1]:0").env("GANGER_LOG", "off");
     let mut broker = Running::spawn(&mut command);
