@@ -7,7 +7,7 @@
 //!
 //! - [`memory`](MemoryJournal): as safe as the process.
 //! - [`sqlite`](SqliteJournal): as safe as the disk.
-//! - [`format`]: records as bytes. `chain`: what ties batches together. `mark`: how far it was safe.
+//! - [`mod@format`]: records as bytes. `chain`: what ties batches together. `mark`: how far it was safe.
 //! - [`tool`]: looks into a journal that no broker has.
 //! - `directory`: files, and who has them. `space`: how much room there is. `error`: what can go wrong.
 

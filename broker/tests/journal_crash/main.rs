@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ganger_broker::journal::{Journal, JournalOptions, SqliteJournal};
-use ganger_scheduler::{Lsn, Record};
+use ganger_scheduler::Lsn;
 
 use disk::{Disk, FATES, Fate};
 use support::{Files, Records, batch, files, folder, large_batch, lay_out};
@@ -135,9 +135,9 @@ impl Run {
         Ok(())
     }
 
-    fn append(&mut self, records: Vec<(Lsn, Record)>) -> Result<(), String> {
+    fn append(&mut self, mut records: Records) -> Result<(), String> {
         self.records.extend(records.iter().cloned());
-        let last = self.with(|journal| journal.append(&mut records.clone()))?;
+        let last = self.with(|journal| journal.append(&mut records))?;
         self.look();
         self.events.push(Event::Acknowledged(last));
         Ok(())
@@ -147,7 +147,7 @@ impl Run {
         // The mark is synced first, so that nothing is trimmed that a mark on the disk still names.
         let mark = self.mark();
         self.events.push(Event::Mark(mark, true));
-        while self.with(|journal| journal.tend())? {
+        while self.with(Journal::tend)? {
             self.look();
         }
         self.look();
