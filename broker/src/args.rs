@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use ganger_common::message::Durability;
 use ganger_transport::Endpoint;
 
 use crate::settings::{Given, Origin, parse};
-use crate::values::{LogFormat, count, endpoint, filter, log_format, size, span, switch};
+use crate::values::{LogFormat, count, durability, endpoint, filter, log_format, path, size, span, switch};
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $read:expr, $value:literal, $env:literal, $default:literal;)+) => {
@@ -17,7 +18,7 @@ macro_rules! settings {
         /// A setting is taken from its flag; without one from its environment variable; without that from
         /// the file that --config names; else it has its default. SIGTERM or Ctrl-C drains the broker, a
         /// second one stops it at once. Exit codes: 0 ended as asked, 1 could not start or go on, 2 a
-        /// setting is not allowed.
+        /// setting is not allowed, 3 the journal has failed or is damaged.
         #[derive(Parser, Clone, Debug, Default)]
         #[command(name = "ganger-broker", version, max_term_width = 100)]
         pub struct Args {
@@ -28,6 +29,10 @@ macro_rules! settings {
             /// GANGER_INSECURE]
             #[arg(long)]
             pub insecure: bool,
+            /// Go on although acknowledged records are missing or damaged; what is there is copied aside first
+            /// [env: GANGER_ACCEPT_LOSS]
+            #[arg(long)]
+            pub accept_loss: bool,
             $(
                 $(#[doc = $doc])+
                 #[arg(
@@ -44,17 +49,19 @@ macro_rules! settings {
         #[derive(Clone, PartialEq, Debug, Default)]
         pub(crate) struct Settings {
             pub(crate) insecure: Option<Given<bool>>,
+            pub(crate) accept_loss: Option<Given<bool>>,
             $(pub(crate) $name: Option<Given<$ty>>,)+
         }
 
         impl Settings {
             /// The names of all settings, as they stand in a file.
             #[cfg(test)]
-            pub(crate) const NAMES: &[&str] = &["insecure", $(stringify!($name)),+];
+            pub(crate) const NAMES: &[&str] = &["insecure", "accept_loss", $(stringify!($name)),+];
 
             pub(crate) fn from_flags(args: Args) -> Self {
                 Self {
                     insecure: args.insecure.then_some(Given { value: true, origin: Origin::Flag }),
+                    accept_loss: args.accept_loss.then_some(Given { value: true, origin: Origin::Flag }),
                     $($name: args.$name.map(|value| Given { value, origin: Origin::Flag }),)+
                 }
             }
@@ -63,6 +70,7 @@ macro_rules! settings {
             pub(crate) fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
                 Ok(Self {
                     insecure: from_variable("GANGER_INSECURE", &get, switch)?,
+                    accept_loss: from_variable("GANGER_ACCEPT_LOSS", &get, switch)?,
                     $($name: from_variable($env, &get, $read)?,)+
                 })
             }
@@ -71,6 +79,9 @@ macro_rules! settings {
             pub(crate) fn set(&mut self, name: &str, text: &str, origin: Origin) -> Option<Result<(), String>> {
                 if name == "insecure" {
                     return Some(parse(name, text, origin, switch).map(|given| self.insecure = Some(given)));
+                }
+                if name == "accept-loss" {
+                    return Some(parse(name, text, origin, switch).map(|given| self.accept_loss = Some(given)));
                 }
                 $(if is_named(stringify!($name), name) {
                     return Some(parse(name, text, origin, $read).map(|given| self.$name = Some(given)));
@@ -82,6 +93,7 @@ macro_rules! settings {
             pub(crate) fn or(self, there: Self) -> Self {
                 Self {
                     insecure: self.insecure.or(there.insecure),
+                    accept_loss: self.accept_loss.or(there.accept_loss),
                     $($name: self.$name.or(there.$name),)+
                 }
             }
@@ -90,6 +102,7 @@ macro_rules! settings {
             pub(crate) fn place(&self, name: &str) -> String {
                 let origin = match name {
                     "insecure" => self.insecure.as_ref().map(|given| &given.origin),
+                    "accept-loss" => self.accept_loss.as_ref().map(|given| &given.origin),
                     $(_ if is_named(stringify!($name), name) => {
                         self.$name.as_ref().map(|given| &given.origin)
                     })+
@@ -108,6 +121,10 @@ settings! {
     workers: Endpoint = endpoint, "ENDPOINT", "GANGER_WORKERS", "tcp://127.0.0.1:7711";
     /// Where knowledge and broadcasts are published
     knowledge: Endpoint = endpoint, "ENDPOINT", "GANGER_KNOWLEDGE", "tcp://127.0.0.1:7712";
+    /// What an acknowledgement means: memory, as safe as this process, or journal, as safe as the disk
+    durability: Durability = durability, "LEVEL", "GANGER_DURABILITY", "journal";
+    /// Where the journal is; made when it is not there
+    data: PathBuf = path, "DIR", "GANGER_DATA", "./ganger-data";
     /// How often peers say that they live; shorter finds the dead sooner and costs messages
     heartbeat: Duration = span, "DURATION", "GANGER_HEARTBEAT", "1s";
     /// A peer is dead after this many heartbeats of silence; fewer mistake busy peers for dead ones

@@ -1,8 +1,10 @@
 //! What the settings mean, checked.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ganger_common::limits::{HELD_LEASES_MAX, PAYLOAD_BYTES_MAX, WORKER_SLOTS_MAX};
+use ganger_common::message::Durability;
 use ganger_transport::Endpoint;
 
 use crate::args::{Args, Settings};
@@ -19,6 +21,12 @@ pub struct Config {
     pub workers: Endpoint,
     /// Where knowledge is published.
     pub knowledge: Endpoint,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// Where the journal is.
+    pub data: PathBuf,
+    /// Acknowledged records that are gone or damaged are no reason not to start.
+    pub accept_loss: bool,
     /// How long a drain lets running tasks go on.
     pub drain_deadline: Duration,
     /// Listening beyond this machine is meant.
@@ -39,6 +47,8 @@ pub const WORKERS_PORT: u16 = 7711;
 pub const KNOWLEDGE_PORT: u16 = 7712;
 /// How long a drain lets running tasks go on.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// Where the journal is.
+pub const DATA: &str = "./ganger-data";
 /// What is logged.
 pub const LOG: &str = "info";
 
@@ -55,6 +65,9 @@ impl Default for Config {
             clients: local(CLIENTS_PORT),
             workers: local(WORKERS_PORT),
             knowledge: local(KNOWLEDGE_PORT),
+            durability: Durability::Journal,
+            data: PathBuf::from(DATA),
+            accept_loss: false,
             drain_deadline: DRAIN_DEADLINE,
             insecure: false,
             scheduler: ganger_scheduler::Config::default(),
@@ -68,13 +81,14 @@ impl Default for Config {
 type Broken = (&'static str, String);
 
 impl Config {
-    /// A broker on free ports of this machine, for tests and demonstrations.
+    /// A broker on free ports of this machine that leaves nothing behind, for tests and demonstrations.
     pub fn on_free_ports() -> Self {
         let default = Self::default();
         Self {
             clients: default.clients.with_port(0),
             workers: default.workers.with_port(0),
             knowledge: default.knowledge.with_port(0),
+            durability: Durability::Memory,
             ..default
         }
     }
@@ -129,6 +143,9 @@ impl Config {
             clients: or(settings.clients, default.clients),
             workers: or(settings.workers, default.workers),
             knowledge: or(settings.knowledge, default.knowledge),
+            durability: or(settings.durability, default.durability),
+            data: or(settings.data, default.data),
+            accept_loss: or(settings.accept_loss, default.accept_loss),
             drain_deadline: or(settings.drain_deadline, default.drain_deadline),
             insecure: or(settings.insecure, default.insecure),
             scheduler,

@@ -49,6 +49,10 @@ counters! {
     queues_full,
     /// Changes and broadcasts that the publisher could not take.
     publications_dropped,
+    /// Times that so much waited for the journal that clients had to wait.
+    journal_behind,
+    /// Times that the state was carried on, so that the journal's beginning could go.
+    journal_carried,
 }
 
 impl Counters {

@@ -1,5 +1,6 @@
 //! What ends a broker, or keeps it from starting.
 
+use ganger_scheduler::RecoveryError;
 use ganger_transport::BindError;
 
 use crate::journal::JournalError;
@@ -22,6 +23,18 @@ pub enum BrokerError {
     /// The journal failed. No promise was made since; the broker must not go on.
     #[error("the journal failed")]
     Journal(#[from] JournalError),
+    /// The journal does not lead to a state. Restoring the data directory helps, or accepting the loss.
+    #[error(
+        "the journal in {} is not complete: {source}; restore the whole directory from one copy, or start with \
+         --accept-loss to go on with what is there", dir.display()
+    )]
+    Recovery {
+        /// The data directory.
+        dir: std::path::PathBuf,
+        /// What is missing.
+        #[source]
+        source: RecoveryError,
+    },
     /// A socket ended by itself: its thread is gone. Starting anew helps.
     #[error("a socket of the broker ended")]
     SocketEnded,

@@ -7,8 +7,8 @@
 //! - [`server`]: the one loop. `shell`: what it turns round: events in, effects out.
 //! - `convert`: messages to inputs, effects to messages. `kinds`: names that many tasks share.
 //! - `outbox`, `asks`: what each peer has not read, and what waits for it. `counters`: what was counted.
-//! - [`journal`]: where records go. `publisher`: what goes out on PUB.
-//! - `running`: a broker on a thread of its own.
+//! - [`journal`]: where records go. `writer`: the thread on which they do. `publisher`: what goes out on PUB.
+//! - `recovery`: from a data directory to a state. `running`: a broker on a thread of its own.
 
 pub mod args;
 mod asks;
@@ -21,11 +21,13 @@ pub mod journal;
 mod kinds;
 mod outbox;
 mod publisher;
+mod recovery;
 mod running;
 pub mod server;
 mod settings;
 mod shell;
 mod values;
+mod writer;
 
 pub use config::Config;
 pub use error::BrokerError;

@@ -1,11 +1,13 @@
 //! The broker as a program: settings, wiring, exit code.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use ganger_broker::args::Args;
+use ganger_broker::journal::{JournalError, tool};
 use ganger_broker::server::Stop;
 use ganger_broker::{Broker, BrokerError, Config, LogFormat, RunningBroker};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,8 +18,14 @@ use tracing_subscriber::filter::LevelFilter;
 const FAILED: u8 = 1;
 /// A setting is not allowed.
 const BAD_SETTING: u8 = 2;
+/// The journal has failed, or is not as it was left.
+const BAD_JOURNAL: u8 = 3;
 
 fn main() -> ExitCode {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    if given.get(1).is_some_and(|word| word == "journal") {
+        return tool::main(given.into_iter().skip(1));
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return refuse_flags(&error),
@@ -30,9 +38,18 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ganger-broker: {}", in_one_line(&error));
-            let is_setting = matches!(error, BrokerError::Config(_));
-            ExitCode::from(if is_setting { BAD_SETTING } else { FAILED })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+fn exit_code(error: &BrokerError) -> u8 {
+    match error {
+        BrokerError::Config(_) => BAD_SETTING,
+        // Nothing is wrong with it: somebody else has it.
+        BrokerError::Journal(JournalError::Locked { .. }) => FAILED,
+        BrokerError::Journal(_) | BrokerError::Recovery { .. } => BAD_JOURNAL,
+        _ => FAILED,
     }
 }
 

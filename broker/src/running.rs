@@ -9,10 +9,14 @@ use ganger_transport::zmq::{ZmqPublisher, ZmqServer};
 use ganger_transport::{Endpoint, Limits, Publisher, Server, raise_nofile_limit};
 use tokio::sync::mpsc;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::BrokerError;
 use crate::journal::MemoryJournal;
+use crate::recovery::recover;
 use crate::server::{self, Sockets, Stop};
+use crate::shell::Shell;
+use crate::writer::Writer;
 
 /// Starts brokers.
 #[derive(Debug)]
@@ -62,25 +66,26 @@ impl Broker {
             .name("ganger-broker".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let (sockets, endpoints) = match bind(&config).await {
-                        Ok(bound) => bound,
-                        Err(error) => {
-                            let _ = listening.send(Err(error));
-                            return Ok(());
-                        }
-                    };
-                    let scheduler = scheduler_config(&config, &endpoints);
-                    let _ = listening.send(Ok(endpoints));
-                    let journal = MemoryJournal::default();
-                    server::run(scheduler, config.drain_deadline, sockets, journal, stopped).await
+                    match config.durability {
+                        Durability::Memory => run_in_memory(config, &listening, stopped).await,
+                        Durability::Journal => run_on_disk(config, &listening, stopped).await,
+                    }
                 })
             })
             .map_err(io("cannot start the broker's thread"))?;
         let endpoints = is_listening.recv().map_err(|_| BrokerError::Io {
             what: "the broker's thread ended",
             source: std::io::Error::other("no answer"),
-        })??;
-        Ok(RunningBroker { endpoints, stop, thread: Some(thread) })
+        });
+        match endpoints {
+            Ok(endpoints) => Ok(RunningBroker { endpoints, stop, thread: Some(thread) }),
+            // It did not come so far.
+            Err(silence) => match thread.join() {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(())) => Err(silence),
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        }
     }
 }
 
@@ -121,6 +126,40 @@ impl Drop for RunningBroker {
     }
 }
 
+type Listening = std::sync::mpsc::Sender<Endpoints>;
+
+async fn run_in_memory(
+    config: Config,
+    listening: &Listening,
+    stop: mpsc::Receiver<Stop>,
+) -> Result<(), BrokerError> {
+    let (sockets, endpoints) = bind(&config).await?;
+    let settings = ganger_scheduler::Config {
+        knowledge_port: endpoints.knowledge.port().unwrap_or(0),
+        ..scheduler_config(&config)
+    };
+    let _ = listening.send(endpoints);
+    server::run(settings, config.drain_deadline, sockets, MemoryJournal::default(), stop).await
+}
+
+/// Everything is read before anybody can connect: whoever comes is served at once, and a directory that is
+/// not sound is refused before anybody relies on it.
+async fn run_on_disk(
+    config: Config,
+    listening: &Listening,
+    stop: mpsc::Receiver<Stop>,
+) -> Result<(), BrokerError> {
+    let clock = Clock::start();
+    let recovered = recover(&config, scheduler_config(&config), clock.now())?;
+    let (sockets, endpoints) = bind(&config).await?;
+    let (scheduler, journal) = recovered.begin(clock.now(), endpoints.knowledge.port().unwrap_or(0));
+    let writer = Writer::start(journal)?;
+    let progress = writer.progress();
+    let _ = listening.send(endpoints);
+    let shell = Shell::around(clock, scheduler, sockets, writer);
+    server::go_on(shell, Some(progress), config.drain_deadline, stop).await
+}
+
 async fn bind(config: &Config) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endpoints), BrokerError> {
     let failed = |flag| move |source| BrokerError::Bind { flag, source };
     let clients = ZmqServer::bind(&config.clients, Limits::default()).await.map_err(failed("--clients"))?;
@@ -137,16 +176,15 @@ async fn bind(config: &Config) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endp
 
 /// Fills in what only the start knows.
 ///
-/// A broker that keeps its state in memory takes the time as its epoch: leases of an earlier process, of
-/// which it knows nothing, must not look like its own.
-fn scheduler_config(config: &Config, endpoints: &Endpoints) -> ganger_scheduler::Config {
+/// A broker that begins with nothing takes the time as its epoch: leases of an earlier process, of which it
+/// knows nothing, must not look like its own.
+fn scheduler_config(config: &Config) -> ganger_scheduler::Config {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (_, random) = uuid::Uuid::new_v4().as_u64_pair();
     ganger_scheduler::Config {
         epoch: Epoch(since_1970.as_millis() as u64),
-        durability: Durability::Memory,
+        durability: config.durability,
         seed: random,
-        knowledge_port: endpoints.knowledge.port().unwrap_or(0),
         ..config.scheduler.clone()
     }
 }

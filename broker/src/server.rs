@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use ganger_transport::{Publisher, Server, ServerEvent};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::error::BrokerError;
 use crate::journal::Journal;
 use crate::shell::{Shell, Side};
+use crate::writer::Progress;
 
 /// Events taken from a socket at a time, and carried out together. More would let replies wait, fewer would
 /// make batches smaller. A socket gives connections their turns and no more than a handful of bytes at a
@@ -51,6 +52,8 @@ enum Event {
     Workers(ServerEvent),
     /// The operator has spoken.
     Stop(Stop),
+    /// The journal has come further, or has failed.
+    Journal,
 }
 
 /// Runs a broker until it is drained or stopped.
@@ -64,8 +67,18 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
     journal: J,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
-    let mut shell = Shell::new(config, sockets, journal);
-    let mut inbox = Inbox::new(stop);
+    go_on(Shell::new(config, sockets, journal), None, drain_deadline, stop).await
+}
+
+/// The same with a shell that was made before, and with what tells how far its journal has come, where that
+/// is written by a thread of its own.
+pub(crate) async fn go_on<S: Server, P: Publisher, J: Journal>(
+    mut shell: Shell<S, P, J>,
+    progress: Option<watch::Receiver<Progress>>,
+    drain_deadline: Duration,
+    stop: mpsc::Receiver<Stop>,
+) -> Result<(), BrokerError> {
+    let mut inbox = Inbox::new(stop, progress);
     while !shell.is_drained() {
         inbox.collect(&mut shell.sockets)?;
         let turn = shell.now();
@@ -74,6 +87,7 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
             match event {
                 Event::Clients(event) => shell.on_event(now, Side::Client, event),
                 Event::Workers(event) => shell.on_event(now, Side::Worker, event),
+                Event::Journal => shell.on_journal()?,
                 Event::Stop(Stop::Drain) => shell.drain(drain_deadline),
                 Event::Stop(Stop::Now) => return shell.end().await,
             }
@@ -86,6 +100,7 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
             shell.handle_timeout();
         }
         shell.carry_out()?;
+        inbox.hears_clients = !shell.is_behind();
         let wake_at = shell.wake_at();
         match inbox.may_have_more() || shell.late_by().is_some() || shell.is_drained() {
             true => tokio::task::yield_now().await,
@@ -99,6 +114,10 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
 struct Inbox {
     events: VecDeque<Event>,
     stop: mpsc::Receiver<Stop>,
+    /// Changes when the journal has come further, or has failed.
+    progress: Option<watch::Receiver<Progress>>,
+    /// Clients have to wait while too much waits for the journal.
+    hears_clients: bool,
     /// A socket gave something, so there may be more.
     gave: bool,
     from_clients: Vec<ServerEvent>,
@@ -106,9 +125,10 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn new(stop: mpsc::Receiver<Stop>) -> Self {
+    fn new(stop: mpsc::Receiver<Stop>, progress: Option<watch::Receiver<Progress>>) -> Self {
         let (from_clients, from_workers) = (Vec::new(), Vec::new());
-        Self { events: VecDeque::new(), stop, gave: false, from_clients, from_workers }
+        let events = VecDeque::new();
+        Self { events, stop, progress, hears_clients: true, gave: false, from_clients, from_workers }
     }
 
     fn may_have_more(&self) -> bool {
@@ -122,12 +142,22 @@ impl Inbox {
         while let Ok(stop) = self.stop.try_recv() {
             self.events.push_front(Event::Stop(stop));
         }
-        if !self.events.is_empty() {
+        let has_more = !self.events.is_empty();
+        if let Some(progress) = &mut self.progress
+            && progress.has_changed().unwrap_or(true)
+        {
+            progress.mark_unchanged();
+            self.events.push_front(Event::Journal);
+        }
+        if has_more {
             return Ok(());
         }
         self.gave = false;
         let workers = sockets.workers.recv(&mut self.from_workers, TURN_EVENTS).now_or_never();
-        let clients = sockets.clients.recv(&mut self.from_clients, TURN_EVENTS).now_or_never();
+        let clients = match self.hears_clients {
+            true => sockets.clients.recv(&mut self.from_clients, TURN_EVENTS).now_or_never(),
+            false => None,
+        };
         self.take(workers, clients)
     }
 
@@ -143,6 +173,13 @@ impl Inbox {
                 None => std::future::pending().await,
             }
         };
+        let progress = async {
+            match &mut self.progress {
+                // An end is news, too: whoever looks then finds out why.
+                Some(progress) => drop(progress.changed().await),
+                None => std::future::pending().await,
+            }
+        };
         let (workers, clients) = tokio::select! {
             biased;
             // Without anybody who could ask, the broker goes on.
@@ -150,8 +187,14 @@ impl Inbox {
                 self.events.push_front(Event::Stop(stop));
                 (None, None)
             }
+            () = progress => {
+                self.events.push_front(Event::Journal);
+                (None, None)
+            }
             count = sockets.workers.recv(&mut self.from_workers, TURN_EVENTS) => (Some(count), None),
-            count = sockets.clients.recv(&mut self.from_clients, TURN_EVENTS) => (None, Some(count)),
+            count = sockets.clients.recv(&mut self.from_clients, TURN_EVENTS), if self.hears_clients => {
+                (None, Some(count))
+            }
             () = timer => (None, None),
         };
         self.take(workers, clients)

@@ -1,9 +1,11 @@
 //! How single settings are written. Each function's error says what would be right.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ganger_common::message::Durability;
 use ganger_transport::Endpoint;
 use tracing_subscriber::EnvFilter;
 
@@ -52,6 +54,20 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
         Ok(Endpoint::Mem { .. }) => Err("must begin with tcp:// or ipc://".to_owned()),
         Ok(endpoint) => Ok(endpoint),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What an acknowledgement means.
+pub(crate) fn durability(text: &str) -> Result<Durability, String> {
+    let known = [Durability::Memory, Durability::Journal].into_iter().find(|known| known.as_str() == text);
+    known.ok_or_else(|| "write memory or journal".to_owned())
+}
+
+/// A place in the file system.
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("write the name of a directory".to_owned()),
+        text => Ok(PathBuf::from(text)),
     }
 }
 

@@ -9,8 +9,16 @@ use std::time::Duration;
 /// Nothing here takes long; whatever takes this long will not come.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-const FREE_PORTS: [&str; 6] =
-    ["--clients", "tcp://127.0.0.1:0", "--workers", "tcp://127.0.0.1:0", "--knowledge", "tcp://127.0.0.1:0"];
+const FREE_PORTS: [&str; 8] = [
+    "--clients",
+    "tcp://127.0.0.1:0",
+    "--workers",
+    "tcp://127.0.0.1:0",
+    "--knowledge",
+    "tcp://127.0.0.1:0",
+    "--durability",
+    "memory",
+];
 
 fn broker() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ganger-broker"));
@@ -141,7 +149,11 @@ fn a_port_in_use_is_named_with_its_flag_and_exit_code_1() {
 fn environment_and_file_are_heard() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ganger.toml");
-    std::fs::write(&file, "workers = 'tcp://127.0.0.1:0'\nknowledge = 'tcp://127.0.0.1:0'\n").unwrap();
+    std::fs::write(
+        &file,
+        "workers = 'tcp://127.0.0.1:0'\nknowledge = 'tcp://127.0.0.1:0'\ndurability = 'memory'\n",
+    )
+    .unwrap();
     let mut command = broker();
     command.env("GANGER_CONFIG", &file).env("GANGER_CLIENTS", "tcp://[::1]:0").env("GANGER_LOG", "off");
     let mut broker = Running::spawn(&mut command);

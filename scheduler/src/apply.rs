@@ -1,17 +1,19 @@
 //! How facts change the state: the one way, live and in recovery.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId};
+use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId, TaskOptions};
 
 use crate::arena::TaskKey;
 use crate::client::ClientKey;
 use crate::input::NewTask;
-use crate::record::{AttemptEnded, Record, Settlement};
+use crate::queue::KindKey;
+use crate::record::{AttemptEnded, CarryHead, Record, Settlement};
 use crate::scheduler::Scheduler;
 use crate::task::{DelayReason, Extra, State, Task};
-use crate::time::{Time, Wall};
+use crate::time::{Now, Time, Wall};
 use crate::timers::Timer;
 
 /// What the live path knows about new tasks beside the facts. Nothing of it survives a restart.
@@ -21,92 +23,145 @@ pub(crate) struct Origin {
     pub(crate) owner: Option<ClientKey>,
     /// Not to be given out before this: a worker of the broker's last life may still have them.
     pub(crate) hold_until: Option<Time>,
+    /// Not to be given out before the journal has them.
+    pub(crate) fresh: bool,
 }
 
 impl Scheduler {
     /// Makes a fact part of the state.
     ///
     /// Only for records that this scheduler, or one before it, has appended, in their order. A record that
-    /// speaks of a task that is not known, or that is settled already, changes nothing.
-    pub fn apply(&mut self, record: &Record) {
+    /// speaks of a task that is not known, or that is settled already, changes nothing: when the beginning
+    /// of a journal was let go, the task comes later as it is then, or it is gone.
+    pub fn apply(&mut self, record: Record) {
         match record {
-            Record::Started { epoch } => self.config.epoch = self.config.epoch.max(*epoch),
-            Record::Accepted { at, tasks } => self.apply_accepted(*at, tasks, Origin::default()),
+            Record::Started { epoch } => self.config.epoch = self.config.epoch.max(epoch),
+            Record::Accepted { at, tasks } => self.apply_accepted(at, tasks, Origin::default()),
             Record::AttemptEnded(ended) => self.apply_attempt_ended(ended),
             Record::Settled { at, tasks } => {
                 for settlement in tasks {
-                    self.apply_settlement(*at, settlement);
+                    self.apply_settlement(at, settlement);
                 }
             }
             Record::Retried { at, tasks } => {
                 for task in tasks {
-                    self.apply_retried(*at, *task);
+                    self.apply_retried(at, task);
                 }
             }
-            Record::Forgotten { settled, dead } => self.apply_forgotten(*settled, *dead),
+            Record::Forgotten { settled, dead } => self.apply_forgotten(settled, dead),
             Record::Knowledge(change) => {
-                self.knowledge.apply(change, self.config.knowledge_history_max);
+                self.knowledge.apply(&change, self.config.knowledge_history_max);
             }
+            Record::WorkerJoined { worker } => {
+                self.holders.insert(worker);
+            }
+            Record::WorkerLeft { worker } => {
+                self.holders.remove(&worker);
+            }
+            Record::CarryBegun(head) => self.apply_head(head),
+            Record::CarriedTasks(tasks) => {
+                for task in tasks {
+                    self.apply_carried(task);
+                }
+            }
+            Record::CarriedTopic(topic) => self.knowledge.apply_carried(topic),
+            Record::CarriedHistory(changes) => {
+                self.knowledge.apply_history(changes, self.config.knowledge_history_max);
+            }
+            Record::CarryEnded { .. } => {}
         }
     }
 
-    pub(crate) fn apply_accepted(&mut self, at: Wall, tasks: &[NewTask], origin: Origin) {
-        let mut last_kind = None;
+    /// Where the state is known already, this changes nothing.
+    fn apply_head(&mut self, head: CarryHead) {
+        self.config.epoch = self.config.epoch.max(head.epoch);
+        self.next_seq = self.next_seq.max(head.seq);
+        self.knowledge.catch_up(head.revision);
+        self.holders.extend(head.workers);
+    }
+
+    /// Numbers tasks and outcomes through. Each entry of a record takes a number, whether its task is known
+    /// or not, so that the numbers are the same wherever the reading of a journal begins.
+    fn number(&mut self) -> u64 {
+        self.next_seq += 1;
+        self.next_seq
+    }
+
+    pub(crate) fn apply_accepted(
+        &mut self,
+        at: Wall,
+        tasks: impl IntoIterator<Item = NewTask>,
+        origin: Origin,
+    ) {
+        let mut last_kind: Option<(Arc<str>, KindKey)> = None;
         for new in tasks {
-            if self.arena.find(new.id).is_some() {
+            let seq = self.number();
+            if self.find_remembered(new.id).is_some() {
                 continue; // Twice in one batch.
             }
             let kind = match &last_kind {
-                Some((name, key)) if *name == &new.kind => *key,
-                _ => self.queues.intern(&new.kind),
+                Some((name, key)) if Arc::ptr_eq(name, &new.kind) => *key,
+                _ => {
+                    let key = self.queues.intern(&new.kind);
+                    last_kind = Some((new.kind, key));
+                    key
+                }
             };
-            last_kind = Some((&new.kind, kind));
-            self.next_seq += 1;
+            let bytes = new.payload.len();
             let key = self.arena.insert(Task {
                 id: new.id,
                 kind,
                 priority: new.options.as_ref().map_or(0, |options| options.priority),
                 attempt: Attempt(0),
                 links: Default::default(),
-                seq: self.next_seq,
+                seq,
                 submitted: at,
                 owner: origin.owner,
                 payer: origin.owner,
-                data: new.payload.clone(),
+                data: new.payload,
                 extra: None,
                 state: State::Ready,
             });
             self.unsettled += 1;
-            self.payload_bytes += new.payload.len();
+            self.payload_bytes += bytes;
             if let Some(payer) = origin.owner {
-                self.clients.book_task(payer, new.payload.len());
+                self.clients.book_task(payer, bytes);
             }
-            let due = self.install_options(key, at, new, origin);
+            let due = self.install_options(key, at, new.options, origin);
             match origin.hold_until {
-                Some(hold) => self.delay(key, hold.max(due), DelayReason::Reattach),
+                Some(hold) if due > hold => self.delay(key, due, DelayReason::Asked),
+                Some(hold) => self.hold(key, hold),
                 None if due > self.now.time => self.delay(key, due, DelayReason::Asked),
+                None if origin.fresh => self.keep_fresh(key),
                 None => self.queues.push(&mut self.arena, key, false),
             }
         }
     }
 
     /// Gives a task its options, and says when it is due.
-    fn install_options(&mut self, key: TaskKey, at: Wall, new: &NewTask, origin: Origin) -> Time {
-        let Some(options) = &new.options else { return self.now.time };
+    fn install_options(
+        &mut self,
+        key: TaskKey,
+        at: Wall,
+        options: Option<Box<TaskOptions>>,
+        origin: Origin,
+    ) -> Time {
+        let Some(options) = options else { return self.now.time };
         let due = self.time_after(at, Duration::from_millis(options.delay_ms));
         let expires = options.ttl_ms.map(|ttl| self.time_after(at, Duration::from_millis(ttl)));
         let task = &mut self.arena[key];
         if options.detached {
             task.owner = None;
         }
-        let mut extra = Extra { options: (**options).clone(), ..Extra::default() };
-        extra.followers.extend(origin.owner.filter(|_| options.events && !options.detached));
+        let follower = origin.owner.filter(|_| options.events && !options.detached);
+        let mut extra = Extra { options: *options, ..Extra::default() };
+        extra.followers.extend(follower);
         self.timers.set(&mut extra.expires, Timer::TaskExpires(key), expires);
         task.extra = Some(Box::new(extra));
         due
     }
 
-    fn apply_attempt_ended(&mut self, ended: &AttemptEnded) {
+    fn apply_attempt_ended(&mut self, ended: AttemptEnded) {
         let Some(key) = self.arena.find(ended.task) else { return };
         if self.arena[key].is_settled() {
             return;
@@ -115,11 +170,12 @@ impl Scheduler {
         if ended.end != AttemptEnd::Lost {
             self.stop_expiry(key); // It had started, whether anybody said so at the time or not.
         }
+        let due = self.due_after(&ended);
         let task = &mut self.arena[key];
         task.attempt = task.attempt.max(ended.attempt);
         task.extra_mut().book(ended);
-        match ended.retry_at {
-            Some(at) => self.delay(key, self.time_after(ended.at, at.since(ended.at)), DelayReason::Backoff),
+        match due {
+            Some(due) => self.delay(key, due, DelayReason::Backoff),
             #[cfg(feature = "planted")]
             None if crate::planted::is(crate::planted::Bug::BackOfTheQueue) => {
                 self.queues.push(&mut self.arena, key, false);
@@ -128,7 +184,13 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn apply_settlement(&mut self, at: Wall, settlement: &Settlement) {
+    /// When the next attempt may start after one that ended so; `None`: at once.
+    pub(crate) fn due_after(&self, ended: &AttemptEnded) -> Option<Time> {
+        ended.retry_at.map(|at| self.time_after(ended.at, at.since(ended.at)))
+    }
+
+    pub(crate) fn apply_settlement(&mut self, at: Wall, settlement: Settlement) {
+        let seq = self.number();
         let Some(key) = self.arena.find(settlement.task) else { return };
         if self.arena[key].is_settled() {
             return;
@@ -144,9 +206,14 @@ impl Scheduler {
         if settlement.attempt > Attempt(0) {
             task.attempt = settlement.attempt;
         }
-        if let Some(ended) = &settlement.ended {
-            task.extra_mut().book(ended);
+        if let Some(ended) = settlement.ended {
+            task.extra_mut().book(*ended);
         }
+        if let Some(extra) = &mut task.extra {
+            // What only this life knows of it means nothing any more.
+            extra.began = extra.options.ttl_ms.is_some() || !extra.history.is_empty();
+        }
+        task.seq = seq;
         task.state = State::Settled {
             outcome: settlement.outcome,
             cause: settlement.cause,
@@ -156,7 +223,7 @@ impl Scheduler {
         if Task::is_retryable_outcome(settlement.outcome) {
             self.retention.bury(&mut self.arena, key);
         } else {
-            task.data = settlement.result.clone();
+            task.data = settlement.result;
             let time = self.time_after(at, Duration::ZERO);
             self.retention.keep(&mut self.arena, key, time);
             self.arm_retention();
@@ -165,6 +232,7 @@ impl Scheduler {
     }
 
     fn apply_retried(&mut self, at: Wall, task: TaskId) {
+        let seq = self.number();
         let Some(key) = self.arena.find(task) else { return };
         if !self.arena[key].outcome().is_some_and(Task::is_retryable_outcome) {
             return;
@@ -173,23 +241,28 @@ impl Scheduler {
         let task = &mut self.arena[key];
         let extra = task.extra_mut();
         (extra.failures, extra.timeouts, extra.crashes) = (0, 0, 0);
-        task.submitted = at;
+        (task.submitted, task.seq) = (at, seq);
         self.unsettled += 1;
         self.payload_bytes += task.data.len();
         self.counters.tasks_retried += 1;
         self.queues.push(&mut self.arena, key, false);
     }
 
-    fn apply_forgotten(&mut self, settled: u32, dead: u32) {
-        for _ in 0..settled {
-            if let Some(key) = self.retention.pop_kept(&mut self.arena) {
-                self.arena.remove(key);
-            }
+    fn apply_forgotten(&mut self, settled: u64, dead: u64) {
+        if let Some(reading) = &mut self.reading {
+            (reading.settled, reading.dead) = (reading.settled.max(settled), reading.dead.max(dead));
+            self.sweep();
         }
-        for _ in 0..dead {
-            if let Some(key) = self.retention.pop_buried(&mut self.arena) {
-                self.arena.remove(key);
-            }
+        self.let_go(settled, dead);
+    }
+
+    /// Drops the outcomes that are numbered up to here.
+    pub(crate) fn let_go(&mut self, settled: u64, dead: u64) {
+        while let Some(key) = self.retention.pop_kept(&mut self.arena, settled) {
+            self.arena.remove(key);
+        }
+        while let Some(key) = self.retention.pop_buried(&mut self.arena, dead) {
+            self.arena.remove(key);
         }
     }
 
@@ -198,6 +271,7 @@ impl Scheduler {
         let task = &self.arena[key];
         let (kind, bytes) = (task.kind, task.data.len());
         match task.state {
+            State::Fresh => self.fresh.len -= 1,
             State::Ready | State::Gated { .. } => self.queues.remove(&mut self.arena, key),
             State::Delayed { due, .. } => {
                 self.timers.remove(due, Timer::TaskDue(key));
@@ -237,6 +311,7 @@ impl Scheduler {
         self.queues.push(&mut self.arena, key, false);
     }
 
+    /// A task does not expire any more.
     pub(crate) fn stop_expiry(&mut self, key: TaskKey) {
         if let Some(extra) = &mut self.arena[key].extra {
             self.timers.set(&mut extra.expires, Timer::TaskExpires(key), None);
@@ -249,36 +324,8 @@ impl Scheduler {
         }
     }
 
-    /// When a span ends that began at a moment by the wall clock, on the clock that decisions are made on.
-    /// What is written down has begun: if the wall clock was set back since, the span begins now.
-    fn time_after(&self, from: Wall, span: Duration) -> Time {
-        let gone = self.now.wall.since(from);
-        let left = span.saturating_sub(gone);
-        let over = gone.saturating_sub(span).as_micros().min(u128::from(u64::MAX)) as u64;
-        Time(self.now.time.plus(left).0.saturating_sub(over))
-    }
-
-    /// After recovery: nothing that could be running is given out, or expires, before its last worker had
-    /// its chance. What is not due yet cannot be running.
-    pub(crate) fn hold_recovered(&mut self) {
-        let Some(until) = self.slots.reattach else { return };
-        let now = self.now.time;
-        let could_run = |task: &Task| match task.state {
-            State::Ready | State::Gated { .. } => true,
-            State::Delayed { due, .. } => due <= now,
-            _ => false,
-        };
-        let held: Vec<TaskKey> =
-            self.arena.iter().filter(|(_, task)| could_run(task)).map(|(key, _)| key).collect();
-        for key in held {
-            self.detach(key);
-            self.delay(key, until, DelayReason::Reattach);
-            if let Some(extra) = &mut self.arena[key].extra
-                && let Some(expires) = extra.expires
-            {
-                self.timers.set(&mut extra.expires, Timer::TaskExpires(key), Some(expires.max(until)));
-            }
-        }
+    pub(crate) fn time_after(&self, from: Wall, span: Duration) -> Time {
+        moment(self.now, from, span)
     }
 
     fn count_outcome(&mut self, outcome: Outcome) {
@@ -291,6 +338,15 @@ impl Scheduler {
             Outcome::Dead => counters.tasks_dead += 1,
         }
     }
+}
+
+/// When a span ends that began at a moment by the wall clock, on the clock that decisions are made on.
+/// What is written down has begun: if the wall clock was set back since, the span begins now.
+pub(crate) fn moment(now: Now, from: Wall, span: Duration) -> Time {
+    let gone = now.wall.since(from);
+    let left = span.saturating_sub(gone);
+    let over = gone.saturating_sub(span).as_micros().min(u128::from(u64::MAX)) as u64;
+    Time(now.time.plus(left).0.saturating_sub(over))
 }
 
 /// A settlement without a result.

@@ -156,6 +156,14 @@ impl Arena {
         })
     }
 
+    /// The task in a slot, if there is one.
+    pub(crate) fn get(&self, key: TaskKey) -> Option<&Task> {
+        match self.chunks.get(key.0 as usize / CHUNK)?.get(key.0 as usize % CHUNK)? {
+            Slot::Used(task) => Some(task),
+            Slot::Free { .. } => None,
+        }
+    }
+
     /// Slots that were ever used: the range of [`at`](Self::at).
     pub(crate) fn slots(&self) -> usize {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
@@ -201,6 +209,32 @@ impl Arena {
             None => list.tail = prev,
         }
         list.len -= 1;
+    }
+
+    /// Puts a list into the order of its tasks' numbers.
+    pub(crate) fn sort(&mut self, list: &mut List) {
+        let number = |key: &TaskKey| self[*key].seq;
+        if self.walk(list).is_sorted_by_key(|key| number(&key)) {
+            return;
+        }
+        let mut keys: Vec<(u64, TaskKey)> = self.walk(list).map(|key| (number(&key), key)).collect();
+        keys.sort_unstable();
+        *list = List::default();
+        keys.into_iter().for_each(|(_, key)| self.push_back(list, key));
+    }
+
+    /// Puts another list behind this one.
+    pub(crate) fn append(&mut self, list: &mut List, other: List) {
+        let (Some(tail), Some(head)) = (list.tail(), other.head()) else {
+            if list.is_empty() {
+                *list = other;
+            }
+            return;
+        };
+        self[tail].links.next = head;
+        self[head].links.prev = tail;
+        list.tail = other.tail;
+        list.len += other.len;
     }
 
     /// The tasks of a list from the front.

@@ -152,6 +152,10 @@ impl Scheduler {
     pub(crate) fn on_client_silent(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.silent_at = None;
+        if self.behind {
+            // Whatever it said waits at the door.
+            client.last_seen = self.now.time;
+        }
         if self.now.time.since(client.last_seen) < self.config.silence_max() {
             return self.watch_client_silence(key);
         }

@@ -68,6 +68,9 @@ pub struct Config {
     pub knowledge_bytes_max: usize,
     /// Changes of the knowledge map that are kept for `since`.
     pub knowledge_history_max: usize,
+    /// Tasks that one record carries at the most, when the state is written down once more. Each is copied
+    /// within one turn, which should stay well below a millisecond.
+    pub carry_tasks_max: usize,
 }
 
 impl Default for Config {
@@ -102,6 +105,7 @@ impl Default for Config {
             client_backlog_max: 1_000_000,
             knowledge_bytes_max: 1 << 30,
             knowledge_history_max: 100_000,
+            carry_tasks_max: 2_048,
         }
     }
 }

@@ -39,7 +39,7 @@ impl Scheduler {
         // A lease names this life. Until the journal has its number, the next life could have the same, and
         // grant the same lease to somebody else.
         let unborn = self.out.safe() < self.begun;
-        if over || rests || unborn {
+        if over || rests || unborn || self.behind {
             return;
         }
         let mut served: Vec<WorkerKey> = Vec::new();

@@ -41,6 +41,11 @@ pub enum Effect {
         /// Which.
         conn: ConnId,
     },
+    /// All of the state stands in the journal from this record on, and is safe there: what is before may go.
+    Carried {
+        /// The first record to keep.
+        from: Lsn,
+    },
     /// The drain is over: nothing runs and nothing waits to be said. The broker may end.
     Drained,
 }

@@ -26,6 +26,14 @@ impl Scheduler {
     fn reasons(&self, key: TaskKey) -> Vec<Reason> {
         let task = &self.arena[key];
         match task.state {
+            State::Fresh => {
+                let text = "it is being written to the journal".to_owned();
+                vec![reason(ReasonCode::BehindOthers, text)]
+            }
+            State::Ready if self.queues.is_held(task) => {
+                let ends = self.slots.reattach.unwrap_or(self.now.time);
+                vec![self.why_delayed(task, ends, DelayReason::Reattach)]
+            }
             State::Ready => self.why_waiting(task, None),
             State::Gated { revision } => self.why_waiting(task, Some(revision)),
             State::Delayed { due, why } => vec![self.why_delayed(task, due, why)],

@@ -39,6 +39,17 @@ pub enum Input {
         /// The last safe record.
         upto: Lsn,
     },
+    /// The journal has grown long: write the state down once more, so that its beginning can go. While that
+    /// is going on, another of these changes nothing.
+    Carry,
+    /// How the journal keeps up.
+    Storage {
+        /// There is no room to write down anything more than what must be: nothing new is taken.
+        full: bool,
+        /// So much waits to be written that nothing is given out until that is less. Clients are not heard
+        /// meanwhile, so their silence means nothing.
+        behind: bool,
+    },
     /// The operator wants the broker to end: take nothing new, let workers finish.
     Drain {
         /// How long what runs may go on.

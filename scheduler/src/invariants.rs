@@ -33,6 +33,7 @@ impl Scheduler {
         for (_, kind) in self.queues.kinds_by_name() {
             kind.levels.values().for_each(|level| self.arena.walk(level).for_each(|key| note(key, "ready")));
             kind.gated.iter().for_each(|(_, _, key)| note(*key, "gated"));
+            kind.held.values().for_each(|level| self.arena.walk(level).for_each(|key| note(key, "held")));
         }
         for (_, worker) in self.fleet.iter() {
             self.arena.walk(&worker.assigned).for_each(|key| note(key, "assigned"));
@@ -44,11 +45,16 @@ impl Scheduler {
     }
 
     fn check_tasks(&self, listed: &BTreeMap<TaskKey, &'static str>) {
-        let (mut unsettled, mut bytes, mut delayed) = (0, 0, 0);
+        let (mut unsettled, mut bytes, mut delayed, mut fresh) = (0, 0, 0, 0);
         for (key, task) in self.arena.iter() {
             assert_eq!(self.arena.find(task.id), Some(key), "the index finds every task");
             let place = listed.get(&key).copied();
             let expected = match task.state {
+                State::Fresh => {
+                    fresh += 1;
+                    None
+                }
+                State::Ready if self.queues.is_held(task) => Some("held"),
                 State::Ready => Some("ready"),
                 State::Gated { .. } => Some("gated"),
                 State::Delayed { due, .. } => {
@@ -79,6 +85,8 @@ impl Scheduler {
         assert_eq!(self.unsettled, unsettled, "unsettled tasks");
         assert_eq!(self.payload_bytes, bytes, "payload bytes");
         assert_eq!(self.delayed, delayed, "delayed tasks");
+        assert_eq!(self.fresh.len, fresh, "tasks that the journal does not have yet");
+        assert!(fresh == 0 || self.out.safe() < self.out.appended(), "what is safe is queued");
     }
 
     fn check_workers(&self) {
@@ -123,8 +131,9 @@ impl Scheduler {
     }
 
     fn check_kinds(&self) {
-        let mut total = 0;
+        let (mut total, mut held) = (0, 0);
         for (key, kind) in self.queues.kinds_by_name() {
+            held += kind.held.values().map(crate::arena::List::len).sum::<usize>();
             let ready: usize = kind.levels.values().map(crate::arena::List::len).sum();
             assert!(kind.levels.values().all(|level| !level.is_empty()), "empty levels are removed");
             assert_eq!(kind.ready, ready + kind.gated.len(), "ready tasks of {}", kind.name);
@@ -138,6 +147,8 @@ impl Scheduler {
             assert_eq!(kind.leased, leased.count(), "leases of {}", kind.name);
         }
         assert_eq!(self.queues.len, total, "ready tasks of all kinds");
+        assert_eq!(self.queues.held_len, held, "held tasks");
+        assert!(held == 0 || self.slots.reattach.is_some(), "tasks are held only while the window is open");
         for (_, class) in self.queues.classes() {
             assert!(!class.members.is_empty(), "classes without members are removed");
             for (_, _, worker) in &class.open {

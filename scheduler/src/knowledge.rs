@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ganger_common::{ErrorCode, Revision};
 
 use crate::effect::Entry;
-use crate::record::Change;
+use crate::record::{CarriedEntry, CarriedTopic, Change};
 
 /// The map and the newest of its changes.
 #[derive(Debug, Default)]
@@ -33,6 +33,17 @@ struct Value {
     bytes: Bytes,
 }
 
+/// Where carrying the map goes on.
+#[derive(Debug)]
+pub(crate) enum MapCursor {
+    /// At its beginning.
+    Start,
+    /// In this topic, after this key.
+    In(String, String),
+    /// After this topic.
+    After(String),
+}
+
 /// Different topics. A topic stays when its keys are gone, since its subscribers follow its revisions.
 pub(crate) const TOPICS_MAX: usize = 100_000;
 
@@ -53,6 +64,11 @@ impl Knowledge {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The map and its history.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.bytes + self.history_bytes
     }
 
     /// The oldest revision that [`since`](Self::since) can be asked about.
@@ -189,6 +205,84 @@ impl Knowledge {
             fits
         };
         Some(self.history.range(skip..).take(limit).take_while(fits).cloned().collect())
+    }
+
+    /// Begins in the middle: what was before this revision comes later, as it is then.
+    pub(crate) fn catch_up(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
+    }
+
+    /// Takes in a part of the map as it was at this point of the journal. What is here already is as new.
+    pub(crate) fn apply_carried(&mut self, carried: CarriedTopic) {
+        let CarriedTopic { topic: name, last, entries } = carried;
+        let topic = self.topics.entry(name.clone()).or_default();
+        topic.last = topic.last.max(last);
+        for CarriedEntry { key, revision, value } in entries {
+            if topic.keys.contains_key(&key) {
+                continue;
+            }
+            self.entries += 1;
+            self.bytes += entry_bytes(&name, &key, &value);
+            topic.keys.insert(key, Value { revision, bytes: value });
+        }
+    }
+
+    /// Takes in earlier changes, the newest first, as far as they join on to what is here.
+    pub(crate) fn apply_history(&mut self, changes: Vec<Change>, history_max: usize) {
+        for change in changes {
+            let bytes = self.history_bytes + change_bytes(&change);
+            let has_room = self.history.len() < history_max && bytes <= HISTORY_BYTES_MAX;
+            if change.revision == self.history_from() && has_room {
+                self.history_bytes = bytes;
+                self.history.push_front(change);
+            }
+        }
+    }
+
+    /// The next part of the map, of one topic, and where the part after it begins.
+    pub(crate) fn carry(
+        &self,
+        at: &MapCursor,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Option<(CarriedTopic, MapCursor)> {
+        let (name, topic, from) = match at {
+            MapCursor::Start => self.topics.first_key_value().map(|(name, topic)| (name, topic, None))?,
+            MapCursor::In(name, key) => self.topics.get(name).map(|topic| (name, topic, Some(key)))?,
+            MapCursor::After(name) => {
+                let mut later = self.topics.range::<str, _>((Excluded(name.as_str()), Unbounded));
+                later.next().map(|(name, topic)| (name, topic, None))?
+            }
+        };
+        let start = from.map_or(Unbounded, |key| Excluded(key.as_str()));
+        let mut carried = CarriedTopic { topic: name.clone(), last: topic.last, entries: Vec::new() };
+        let mut bytes = 0;
+        for (key, value) in topic.keys.range::<str, _>((start, Unbounded)) {
+            if carried.entries.len() >= limit || bytes >= bytes_max {
+                let last = carried.entries.last().map_or_else(String::new, |entry| entry.key.clone());
+                return Some((carried, MapCursor::In(name.clone(), last)));
+            }
+            bytes += entry_bytes(name, key, &value.bytes);
+            carried.entries.push(CarriedEntry {
+                key: key.clone(),
+                revision: value.revision,
+                value: value.bytes.clone(),
+            });
+        }
+        Some((carried, MapCursor::After(name.clone())))
+    }
+
+    /// Changes that are kept, from this revision back, the newest first.
+    pub(crate) fn carry_history(&self, from: Revision, limit: usize, bytes_max: usize) -> Vec<Change> {
+        let count = from.0.saturating_sub(self.history_from().0) as usize;
+        let mut bytes = 0;
+        let fits = |change: &&Change| {
+            let fits = bytes < bytes_max;
+            bytes += change_bytes(change);
+            fits
+        };
+        let newest_first = self.history.range(..count.min(self.history.len())).rev();
+        newest_first.take(limit).take_while(fits).cloned().collect()
     }
 
     /// Recounts everything that is counted along the way.

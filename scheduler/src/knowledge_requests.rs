@@ -8,6 +8,7 @@ use crate::effect::{ClientReply, Effect, KnowledgeAnswer, Publication, Refused, 
 use crate::input::KnowledgeOp;
 use crate::record::{Change, Record};
 use crate::scheduler::Scheduler;
+use crate::submit::STORAGE_FULL;
 
 impl Scheduler {
     pub(crate) fn on_client_knowledge(&mut self, conn: ConnId, req: u64, op: KnowledgeOp) {
@@ -32,6 +33,9 @@ impl Scheduler {
             KnowledgeOp::Put { topic, key, value, expect } => {
                 if value.len() > PAYLOAD_BYTES_MAX {
                     return Err((ErrorCode::TooLarge, format!("at most {PAYLOAD_BYTES_MAX} bytes")));
+                }
+                if self.storage_full {
+                    return Err((ErrorCode::StorageFull, STORAGE_FULL.to_owned()));
                 }
                 let bytes_max = self.config.knowledge_bytes_max;
                 self.knowledge.check(&topic, &key, Some(&value), expect, bytes_max)?;
@@ -105,6 +109,7 @@ pub(crate) fn page_limit(asked: Option<u32>) -> usize {
 }
 
 fn refused(req: u64, code: ErrorCode, text: String) -> Refused {
-    let retry_after = (code == ErrorCode::Busy).then_some(std::time::Duration::from_secs(1));
+    let is_full = matches!(code, ErrorCode::Busy | ErrorCode::StorageFull);
+    let retry_after = is_full.then_some(std::time::Duration::from_secs(1));
     Refused { req: Some(req), code, text, retry_after }
 }

@@ -25,15 +25,18 @@ pub mod input;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod record;
+pub mod recovery;
 pub mod time;
 
 mod apply;
 mod arena;
+mod carry;
 mod client;
 mod client_session;
 mod counters;
 mod dispatch;
 mod explain;
+mod fresh;
 mod invariants;
 mod knowledge;
 mod knowledge_requests;
@@ -58,5 +61,6 @@ pub use counters::Counters;
 pub use effect::{ClientReply, Effect, Publication, WorkerCommand};
 pub use input::{ClientRequest, Input, WorkerRequest};
 pub use record::{Lsn, Record};
+pub use recovery::{Birth, Recovery, RecoveryError};
 pub use scheduler::Scheduler;
 pub use time::{Now, Time, Wall};

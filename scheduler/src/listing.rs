@@ -88,6 +88,9 @@ impl Scheduler {
 
     pub(crate) fn state_of(&self, task: &Task) -> TaskState {
         match task.state {
+            State::Fresh if !self.queues.is_served(task.kind) => TaskState::Parked,
+            State::Fresh => TaskState::Queued,
+            State::Ready if self.queues.is_held(task) => TaskState::Delayed,
             State::Ready | State::Gated { .. } if !self.queues.is_served(task.kind) => TaskState::Parked,
             State::Ready | State::Gated { .. } => TaskState::Queued,
             State::Delayed { .. } => TaskState::Delayed,
@@ -206,9 +209,9 @@ impl Scheduler {
             workers: self.fleet.len() as u32,
             slots: self.fleet.iter().map(|(_, worker)| worker.slots).sum(),
             clients: self.clients.len() as u32,
-            queued: self.queues.len as u64,
+            queued: (self.queues.len + self.fresh.len) as u64,
             parked: self.queues.kinds_by_name().map(parked).sum(),
-            delayed: self.delayed as u64,
+            delayed: (self.delayed + self.queues.held_len) as u64,
             assigned: self.fleet.assigned as u64,
             running: self.fleet.running as u64,
             retained: self.retention.kept_len() as u64,

@@ -25,7 +25,7 @@ impl Scheduler {
     /// Gives a task its outcome at once, so that whatever else the same message says of it finds it
     /// settled; [`book_settled`](Self::book_settled) writes all of them down together.
     pub(crate) fn settle_into(&mut self, settled: &mut Vec<Settlement>, settlement: Settlement) {
-        self.apply_settlement(self.now.wall, &settlement);
+        self.apply_settlement(self.now.wall, settlement.clone());
         settled.push(settlement);
     }
 

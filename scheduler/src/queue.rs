@@ -13,7 +13,7 @@ use ganger_common::Revision;
 use slab::Slab;
 
 use crate::arena::{Arena, List, TaskKey};
-use crate::task::State;
+use crate::task::{State, Task};
 use crate::worker::WorkerKey;
 
 /// A kind, for as long as the scheduler lives.
@@ -35,6 +35,8 @@ pub(crate) type Load = (u32, u64, WorkerKey);
 pub(crate) struct Kind {
     pub(crate) name: Arc<str>,
     pub(crate) levels: BTreeMap<Reverse<i16>, List>,
+    /// The same for tasks that are not given out before the re-attach window ends.
+    pub(crate) held: BTreeMap<Reverse<i16>, List>,
     /// Ready tasks, the gated ones included.
     pub(crate) ready: usize,
     /// Ready tasks that wait for a worker that knows enough.
@@ -65,6 +67,10 @@ pub(crate) struct Queues {
     pub(crate) gated: BTreeSet<KindKey>,
     /// Ready tasks of all kinds.
     pub(crate) len: usize,
+    /// Tasks that are held.
+    pub(crate) held_len: usize,
+    /// Ready tasks numbered up to here are held: a worker of the broker's last life may have them.
+    held_upto: u64,
 }
 
 impl Queues {
@@ -81,6 +87,7 @@ impl Queues {
         self.kinds.push(Kind {
             name: name.clone(),
             levels: BTreeMap::new(),
+            held: BTreeMap::new(),
             ready: 0,
             gated: BTreeSet::new(),
             leased: 0,
@@ -232,6 +239,15 @@ impl Queues {
         let gate = task.needs_revision();
         let priority = Reverse(task.priority);
         let kind = &mut self.kinds[kind_key.0 as usize];
+        if gate.is_none() && seq <= self.held_upto {
+            task.state = State::Ready;
+            self.held_len += 1;
+            let list = kind.held.entry(priority).or_default();
+            return match front {
+                true => arena.push_front(list, key),
+                false => arena.push_back(list, key),
+            };
+        }
         kind.ready += 1;
         self.len += 1;
         if let Some(revision) = gate {
@@ -257,7 +273,15 @@ impl Queues {
     pub(crate) fn remove(&mut self, arena: &mut Arena, key: TaskKey) {
         let task = &arena[key];
         let (kind_key, seq, priority) = (task.kind, task.seq, Reverse(task.priority));
+        let is_held = self.is_held(task);
         let kind = &mut self.kinds[kind_key.0 as usize];
+        if is_held {
+            self.held_len -= 1;
+            if let Some(list) = kind.held.get_mut(&priority) {
+                arena.unlink(list, key);
+            }
+            return;
+        }
         if let State::Gated { revision } = task.state {
             kind.gated.remove(&(revision, seq, key));
             if kind.gated.is_empty() {
@@ -288,6 +312,49 @@ impl Queues {
         kind.ready -= 1;
         self.len -= 1;
         Some(task)
+    }
+
+    /// Whether a task waits for the re-attach window to end.
+    pub(crate) fn is_held(&self, task: &Task) -> bool {
+        task.state == State::Ready && task.seq <= self.held_upto
+    }
+
+    /// After a recovery: puts the ready tasks into the order of their age, and holds those numbered up to
+    /// here. However many there are, they are set aside and let go list by list.
+    pub(crate) fn hold(&mut self, arena: &mut Arena, upto: u64) {
+        self.held_upto = upto;
+        for index in 0..self.kinds.len() {
+            self.unrank(KindKey(index as u32));
+            let kind = &mut self.kinds[index];
+            kind.held = std::mem::take(&mut kind.levels);
+            for list in kind.held.values_mut() {
+                arena.sort(list);
+                kind.ready -= list.len();
+                self.len -= list.len();
+                self.held_len += list.len();
+            }
+        }
+    }
+
+    /// Lets go of what was held: it is older than all that came since.
+    pub(crate) fn release(&mut self, arena: &mut Arena) {
+        self.held_upto = 0;
+        self.held_len = 0;
+        for index in 0..self.kinds.len() {
+            let kind = &mut self.kinds[index];
+            for (priority, mut list) in std::mem::take(&mut kind.held) {
+                if list.is_empty() {
+                    continue;
+                }
+                kind.ready += list.len();
+                self.len += list.len();
+                if let Some(newer) = kind.levels.remove(&priority) {
+                    arena.append(&mut list, newer);
+                }
+                kind.levels.insert(priority, list);
+            }
+            self.rerank(arena, KindKey(index as u32));
+        }
     }
 
     pub(crate) fn is_ranked(&self, kind: KindKey) -> bool {

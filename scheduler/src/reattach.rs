@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use ganger_common::{Attempt, ConnId, ErrorCode, Outcome};
+use ganger_common::message::Durability;
+use ganger_common::{Attempt, ConnId, ErrorCode, Outcome, WorkerId};
 
 use crate::apply::settlement;
 use crate::arena::TaskKey;
 use crate::effect::{Effect, WorkerCommand};
 use crate::input::Held;
-use crate::record::{Cause, Settlement};
+use crate::record::{Cause, Record, Settlement};
 use crate::scheduler::Scheduler;
-use crate::task::State;
+use crate::task::{DelayReason, State, Task};
+use crate::time::Time;
 use crate::worker::{LeaseKey, WorkerKey, lease_key, lease_of};
 
 /// No attempt has a higher number than this when it comes back from the broker's last life. It leaves room
@@ -28,7 +30,7 @@ impl Scheduler {
         for item in holding {
             if self.keep_or_adopt(key, item) {
                 let task = self.arena.find(item.lease.task).map(|task| &self.arena[task]);
-                if item.started && task.is_some_and(crate::task::Task::needs_confirm) {
+                if item.started && task.is_some_and(Task::needs_confirm) {
                     starts.push(item.lease);
                 }
                 continue;
@@ -122,8 +124,70 @@ impl Scheduler {
         }
     }
 
+    /// Whether a worker may have leases at once. Where state survives the broker, the journal must know first
+    /// who may have some: the next life of the broker waits for exactly these.
+    pub(crate) fn is_known_holder(&self, worker: WorkerId) -> bool {
+        self.config.durability == Durability::Memory || self.holders.contains(&worker)
+    }
+
+    /// Makes a worker known to the journal.
+    pub(crate) fn enrol(&mut self, key: WorkerKey, worker: WorkerId) {
+        if !self.is_known_holder(worker) {
+            self.commit(Record::WorkerJoined { worker });
+            self.joining.push_back((self.out.appended(), key));
+        }
+    }
+
+    /// The journal knows some more workers.
+    pub(crate) fn admit_joined(&mut self) {
+        while let Some((_, key)) = self.joining.pop_front_if(|(lsn, _)| *lsn <= self.out.safe()) {
+            if let Some(worker) = self.fleet.get_mut(key) {
+                worker.admitted = true;
+            }
+            self.fleet.touch(key);
+        }
+    }
+
+    /// A worker is gone, and what it had has been booked.
+    pub(crate) fn strike_off(&mut self, key: WorkerKey) {
+        let Some(worker) = self.fleet.get(key).map(|worker| worker.id) else { return };
+        if self.holders.contains(&worker) {
+            self.commit(Record::WorkerLeft { worker });
+        }
+        if self.awaited.remove(&worker) {
+            self.end_reattach_early();
+        }
+    }
+
+    /// Holds a task by itself until the window ends.
+    pub(crate) fn hold(&mut self, key: TaskKey, until: Time) {
+        self.delay(key, until, DelayReason::Reattach);
+        self.held.push((self.arena[key].seq, key));
+    }
+
     /// The workers of the broker's last life had their chance.
     pub(crate) fn end_reattach(&mut self) {
+        self.queues.release(&mut self.arena);
+        for (seq, key) in std::mem::take(&mut self.held) {
+            let is_held = |task: &Task| {
+                task.seq == seq && matches!(task.state, State::Delayed { why: DelayReason::Reattach, .. })
+            };
+            if self.arena.get(key).is_some_and(is_held) {
+                self.detach(key);
+                match self.config.durability {
+                    Durability::Memory => self.queues.push(&mut self.arena, key, false),
+                    Durability::Journal => self.keep_fresh(key),
+                }
+            }
+        }
+        // It may have come just now.
+        self.note_fresh();
+        self.queue_fresh();
+        for worker in std::mem::take(&mut self.awaited) {
+            if self.fleet.find(worker).is_none() {
+                self.commit(Record::WorkerLeft { worker });
+            }
+        }
         for (worker, held) in self.orphans.take_leases() {
             self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
         }

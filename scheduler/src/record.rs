@@ -44,13 +44,37 @@ pub enum Record {
     },
     /// The oldest outcomes were let go.
     Forgotten {
-        /// How many of those that are kept for their results.
-        settled: u32,
-        /// How many of the dead set.
-        dead: u32,
+        /// The number of the last that went of those that are kept for their results; all before it went too.
+        settled: u64,
+        /// The same for the dead set.
+        dead: u64,
     },
     /// The knowledge map changed.
     Knowledge(Change),
+    /// A worker came that may be given leases.
+    WorkerJoined {
+        /// Its incarnation.
+        worker: WorkerId,
+    },
+    /// A worker is gone; what it had has been booked.
+    WorkerLeft {
+        /// Its incarnation.
+        worker: WorkerId,
+    },
+    /// From here on the state is written down once more, in parts, while other records go on between them.
+    /// When all of it has been, whatever stands before this record may go.
+    CarryBegun(CarryHead),
+    /// Tasks as they are at this point of the journal.
+    CarriedTasks(Vec<CarriedTask>),
+    /// A part of one topic of the knowledge map as it is at this point of the journal.
+    CarriedTopic(CarriedTopic),
+    /// Earlier changes of the knowledge map, the newest first, each list going on where the last one ended.
+    CarriedHistory(Vec<Change>),
+    /// All of the state has been written down once more.
+    CarryEnded {
+        /// The record with which that began.
+        from: Lsn,
+    },
 }
 
 /// The end of an attempt that did not settle its task.
@@ -125,4 +149,82 @@ pub struct Change {
     pub key: String,
     /// The new value; absent when the key was removed.
     pub value: Option<Bytes>,
+}
+
+/// What counts through the whole state, at the moment when it begins to be carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarryHead {
+    /// The life of the state.
+    pub epoch: Epoch,
+    /// The last number that a task or an outcome was given.
+    pub seq: u64,
+    /// The newest knowledge revision.
+    pub revision: Revision,
+    /// Workers that may have leases.
+    pub workers: Vec<WorkerId>,
+}
+
+/// Everything that is remembered of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CarriedTask {
+    /// What was handed in; the payload is empty once it was let go, which it is when the task has an outcome
+    /// that cannot be retried.
+    pub task: NewTask,
+    /// When it was handed in, or retried.
+    pub submitted: Wall,
+    /// Its place among all: by age while it is unsettled, by the order of settling afterwards.
+    pub seq: u64,
+    /// The last attempt whose end was written down.
+    pub attempt: Attempt,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// Attempts that ran for too long.
+    pub timeouts: u32,
+    /// Attempts whose worker died.
+    pub crashes: u32,
+    /// An attempt is known to have started, so that the task does not expire any more.
+    pub began: bool,
+    /// A worker was lost with it: let the next one confirm the start.
+    pub confirm: bool,
+    /// The ends of its newest attempts, oldest first.
+    pub history: Vec<AttemptEnded>,
+    /// Its outcome, if it has one.
+    pub settled: Option<Box<CarriedOutcome>>,
+}
+
+/// The outcome of a carried task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedOutcome {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Why.
+    pub cause: Cause,
+    /// When.
+    pub at: Wall,
+    /// The worker that settled it.
+    pub worker: Option<WorkerId>,
+    /// The result.
+    pub result: Bytes,
+}
+
+/// Entries of one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedTopic {
+    /// The topic.
+    pub topic: String,
+    /// The revision of its last change, a removal included.
+    pub last: Revision,
+    /// Keys and what stands there; none when the topic has become empty.
+    pub entries: Vec<CarriedEntry>,
+}
+
+/// One entry of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedEntry {
+    /// The key.
+    pub key: String,
+    /// The revision of its last change.
+    pub revision: Revision,
+    /// The value.
+    pub value: Bytes,
 }

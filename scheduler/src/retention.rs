@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::arena::{Arena, List, TaskKey};
 use crate::record::Record;
 use crate::scheduler::Scheduler;
+use crate::task::Task;
 use crate::time::Time;
 use crate::timers::Timer;
 
@@ -25,6 +26,9 @@ pub(crate) struct Retention {
 /// What a kept outcome takes beside its result: the slot, its place in the index, the result's handle.
 const KEPT_OVERHEAD: usize = 192;
 
+/// What an outcome takes in the journal beside its bytes.
+const STORED_BYTES: usize = 80;
+
 /// Outcomes that settled within this span leave together.
 const AGE_STEP: Duration = Duration::from_secs(1);
 
@@ -38,6 +42,12 @@ impl Retention {
 
     pub(crate) fn kept_bytes(&self) -> usize {
         self.kept_bytes
+    }
+
+    /// What all of it takes in the journal, roughly.
+    pub(crate) fn stored_bytes(&self) -> usize {
+        let results = self.kept_bytes - KEPT_OVERHEAD * self.kept.len();
+        results + self.dead_bytes + STORED_BYTES * (self.kept.len() + self.dead.len())
     }
 
     pub(crate) fn dead_len(&self) -> usize {
@@ -55,6 +65,10 @@ impl Retention {
     pub(crate) fn keep(&mut self, arena: &mut Arena, key: TaskKey, at: Time) {
         self.kept_bytes += KEPT_OVERHEAD + arena[key].data.len();
         arena.push_back(&mut self.kept, key);
+        self.age(at);
+    }
+
+    fn age(&mut self, at: Time) {
         match self.ages.back_mut() {
             Some((from, count)) if at.since(*from) < AGE_STEP => *count += 1,
             _ => self.ages.push_back((at, 1)),
@@ -71,8 +85,22 @@ impl Retention {
         arena.unlink(&mut self.dead, key);
     }
 
-    pub(crate) fn pop_kept(&mut self, arena: &mut Arena) -> Option<TaskKey> {
-        let key = self.kept.head()?;
+    /// Takes out the oldest kept outcome, if it is numbered up to here.
+    pub(crate) fn pop_kept(&mut self, arena: &mut Arena, upto: u64) -> Option<TaskKey> {
+        let key = self.kept.head().filter(|key| arena[*key].seq <= upto)?;
+        self.take_kept(arena, key);
+        Some(key)
+    }
+
+    /// Takes out the oldest of the dead set, if it is numbered up to here.
+    pub(crate) fn pop_buried(&mut self, arena: &mut Arena, upto: u64) -> Option<TaskKey> {
+        let key = self.dead.head().filter(|key| arena[*key].seq <= upto)?;
+        self.exhume(arena, key);
+        Some(key)
+    }
+
+    /// Takes a kept outcome out from where it stands.
+    pub(crate) fn take_kept(&mut self, arena: &mut Arena, key: TaskKey) {
         arena.unlink(&mut self.kept, key);
         self.kept_bytes -= KEPT_OVERHEAD + arena[key].data.len();
         if let Some((_, count)) = self.ages.front_mut() {
@@ -81,13 +109,20 @@ impl Retention {
                 self.ages.pop_front();
             }
         }
-        Some(key)
     }
 
-    pub(crate) fn pop_buried(&mut self, arena: &mut Arena) -> Option<TaskKey> {
-        let key = self.dead.head()?;
-        self.exhume(arena, key);
-        Some(key)
+    /// Puts everything into the order of settling: a journal whose beginning was let go has it in another.
+    pub(crate) fn sort(&mut self, arena: &mut Arena) {
+        arena.sort(&mut self.dead);
+        arena.sort(&mut self.kept);
+    }
+
+    /// Notes the age of everything that is kept anew.
+    pub(crate) fn age_all(&mut self, arena: &Arena, settled_at: impl Fn(&Task) -> Time) {
+        self.ages.clear();
+        let kept = std::mem::take(&mut self.kept);
+        arena.walk(&kept).for_each(|key| self.age(settled_at(&arena[key])));
+        self.kept = kept;
     }
 
     /// Recounts everything that is counted along the way.
@@ -117,50 +152,52 @@ impl Scheduler {
             if from.plus(self.config.retain_for + AGE_STEP) > self.now.time {
                 break;
             }
-            old += count;
+            old += *count as usize;
         }
-        if old > 0 {
-            self.commit(Record::Forgotten { settled: old, dead: 0 });
+        let last = self.arena.walk(&self.retention.kept).take(old.min(FORGET_MAX)).last();
+        if let Some(last) = last {
+            self.commit(Record::Forgotten { settled: self.arena[last].seq, dead: 0 });
         }
         self.arm_retention();
     }
 
     /// Lets go of the oldest where there are too many.
     pub(crate) fn trim(&mut self) {
-        let settled = self.kept_over_budget();
-        let dead = self.dead_over_budget();
-        if settled + dead > 0 {
-            self.counters.outcomes_dropped += u64::from(settled);
-            self.counters.dead_dropped += u64::from(dead);
+        let (settled, kept_over) = self.kept_over_budget();
+        let (dead, dead_over) = self.dead_over_budget();
+        if kept_over + dead_over > 0 {
+            self.counters.outcomes_dropped += kept_over;
+            self.counters.dead_dropped += dead_over;
             self.commit(Record::Forgotten { settled, dead });
         }
     }
 
-    fn kept_over_budget(&self) -> u32 {
+    /// The number of the last outcome that has to go, and how many do.
+    fn kept_over_budget(&self) -> (u64, u64) {
         let mut over = self.retention.kept_bytes.saturating_sub(self.config.retain_bytes_max);
-        let mut count = 0;
+        let (mut last, mut count) = (0, 0);
         let mut oldest = self.arena.walk(&self.retention.kept).take(FORGET_MAX);
         while over > 0
             && let Some(key) = oldest.next()
         {
             over = over.saturating_sub(KEPT_OVERHEAD + self.arena[key].data.len());
-            count += 1;
+            (last, count) = (self.arena[key].seq, count + 1);
         }
-        count
+        (last, count)
     }
 
-    fn dead_over_budget(&self) -> u32 {
+    fn dead_over_budget(&self) -> (u64, u64) {
         let mut len = self.retention.dead.len();
         let mut bytes = self.retention.dead_bytes;
-        let mut count = 0;
+        let (mut last, mut count) = (0, 0);
         let mut oldest = self.arena.walk(&self.retention.dead);
         while (len > self.config.dead_set_max || bytes > self.config.dead_set_bytes_max)
             && let Some(key) = oldest.next()
         {
             len -= 1;
             bytes -= self.arena[key].data.len();
-            count += 1;
+            (last, count) = (self.arena[key].seq, count + 1);
         }
-        count
+        (last, count)
     }
 }

@@ -1,16 +1,18 @@
 //! The owner of the state, and the four verbs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ganger_common::message::Lease;
-use ganger_common::{ConnId, Epoch, ErrorCode};
+use ganger_common::{ConnId, ErrorCode, WorkerId};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, TaskKey};
+use crate::carry::Carry;
 use crate::client::{ClientKey, Clients};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::effect::{ClientReply, Effect, Publication, WorkerCommand};
+use crate::fresh::Fresh;
 use crate::input::Input;
 use crate::knowledge::Knowledge;
 use crate::orphans::Orphans;
@@ -18,6 +20,7 @@ use crate::output::Output;
 use crate::queue::Queues;
 use crate::random::Random;
 use crate::record::{Lsn, Record};
+use crate::recovery::Reading;
 use crate::retention::Retention;
 use crate::time::{Now, Time};
 use crate::timers::{Timer, Timers};
@@ -60,9 +63,32 @@ pub struct Scheduler {
     pub(crate) slots: Deadlines,
     /// Counts dispatch turns, to serve equally loaded workers in turn.
     pub(crate) turn: u64,
+    /// Workers that may have leases, as the journal knows them.
+    pub(crate) holders: BTreeSet<WorkerId>,
+    /// Those of the broker's last life that have not come back yet.
+    pub(crate) awaited: BTreeSet<WorkerId>,
+    /// The state was read from a journal.
+    pub(crate) recovered: bool,
+    /// Tasks that are held until then one by one, with their numbers.
+    pub(crate) held: Vec<(u64, TaskKey)>,
+    /// Workers that get nothing yet, because the journal does not know them.
+    pub(crate) joining: VecDeque<(Lsn, WorkerKey)>,
+    /// Nothing may be taken that needs room in the store.
+    pub(crate) storage_full: bool,
+    /// What the journal does not have yet is not given out.
+    pub(crate) fresh: Fresh,
+    /// The journal does not keep up.
+    pub(crate) behind: bool,
+    /// The state is being written down once more.
+    pub(crate) carry: Option<Carry>,
+    /// A journal is being read.
+    pub(crate) reading: Option<Reading>,
     /// Something has changed since the last turn.
     dirty: bool,
 }
+
+/// What a task without an outcome takes in the journal beside its payload.
+const TASK_BYTES: usize = 48;
 
 /// Who speaks on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,40 +127,7 @@ impl Scheduler {
         scheduler
     }
 
-    /// A scheduler with the state that these records left behind.
-    ///
-    /// It begins a new life: leases of the last one are adopted when their workers come back with them,
-    /// and until the re-attach window ends no recovered task is given to anybody else.
-    pub fn recover<'a>(
-        config: Config,
-        now: Now,
-        records: impl IntoIterator<Item = (Lsn, &'a Record)>,
-    ) -> Self {
-        let mut scheduler = Self::bare(config, now);
-        let mut last = Lsn(0);
-        let mut newest = Epoch(0);
-        #[cfg(feature = "planted")]
-        let records = crate::planted::cut(records.into_iter().collect());
-        for (lsn, record) in records {
-            if let Record::Started { epoch } = record {
-                newest = newest.max(*epoch);
-            }
-            scheduler.apply(record);
-            last = lsn;
-        }
-        // Leases of this life must differ from those of every life before, whatever the caller says.
-        scheduler.config.epoch = scheduler.config.epoch.max(newest.next());
-        #[cfg(feature = "planted")]
-        if crate::planted::is(crate::planted::Bug::EpochReused) {
-            scheduler.config.epoch = newest;
-        }
-        scheduler.out.resume(last, scheduler.knowledge.revision());
-        scheduler.begin();
-        scheduler.hold_recovered();
-        scheduler
-    }
-
-    fn bare(config: Config, now: Now) -> Self {
+    pub(crate) fn bare(config: Config, now: Now) -> Self {
         Self {
             now,
             started: now,
@@ -161,12 +154,22 @@ impl Scheduler {
             beats: 0,
             slots: Deadlines::default(),
             turn: 0,
+            holders: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            recovered: false,
+            held: Vec::new(),
+            joining: VecDeque::new(),
+            storage_full: false,
+            fresh: Fresh::default(),
+            behind: false,
+            carry: None,
+            reading: None,
             dirty: true,
             config,
         }
     }
 
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.commit(Record::Started { epoch: self.config.epoch });
         self.begun = self.out.appended();
         let ends = self.now.time.plus(ganger_common::limits::REATTACH_WINDOW);
@@ -183,6 +186,8 @@ impl Scheduler {
             Input::Worker { conn, request } => self.on_worker(conn, request),
             Input::ConnectionDown { conn } => self.on_connection_down(conn),
             Input::Journaled { upto } => self.on_journaled(upto),
+            Input::Carry => self.begin_carry(),
+            Input::Storage { full, behind } => self.on_storage(full, behind),
             Input::Drain { deadline } => self.drain_broker(deadline),
         }
     }
@@ -277,6 +282,7 @@ impl Scheduler {
         self.dispatch();
         self.flush_streams();
         self.trim();
+        self.carry_on();
         self.check_drained();
     }
 
@@ -285,6 +291,23 @@ impl Scheduler {
         for client in std::mem::take(&mut self.awaiting_journal) {
             self.clients.mark_dirty(client);
         }
+        self.admit_joined();
+        self.queue_fresh();
+    }
+
+    fn on_storage(&mut self, full: bool, behind: bool) {
+        self.storage_full = full;
+        if self.behind && !behind {
+            let now = self.now.time;
+            self.clients.iter_mut().for_each(|(_, client)| client.last_seen = now);
+        }
+        self.behind = behind;
+    }
+
+    /// What the state would take in the journal if it were written down now, roughly, in bytes.
+    pub fn live_bytes(&self) -> usize {
+        let queued = self.payload_bytes + self.unsettled * TASK_BYTES;
+        queued + self.retention.stored_bytes() + self.knowledge.stored_bytes()
     }
 
     fn on_beat(&mut self) {
@@ -342,7 +365,7 @@ impl Scheduler {
 
     /// Writes a fact down and makes it so.
     pub(crate) fn commit(&mut self, record: Record) {
-        self.apply(&record);
+        self.apply(record.clone());
         self.out.append(record);
     }
 }

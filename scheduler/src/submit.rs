@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_common::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_WARN};
+use ganger_common::message::Durability;
 use ganger_common::{ConnId, ErrorCode, Outcome, TaskId};
 
 use crate::apply::{Origin, settlement};
@@ -20,6 +21,13 @@ use crate::task::Task;
 /// When a client whose task found no room should try again. Long enough for a queue to move, short enough
 /// that an empty one does not stay empty.
 const BUSY_RETRY: Duration = Duration::from_millis(200);
+
+/// The same while the store is full: somebody has to make room on a disk, which takes people a while.
+const STORAGE_RETRY: Duration = Duration::from_secs(1);
+
+/// What to tell a person then.
+pub(crate) const STORAGE_FULL: &str = "the disk of the broker's data is nearly full; what was taken goes on, \
+                                       and new work is taken again when there is room";
 
 /// One client may hold this many times as much of the queue as is free: a dynamic threshold, as switches
 /// share their buffers (Choudhury and Hahne, 1998). Alone it gets eight ninths; however many try to fill
@@ -93,7 +101,7 @@ impl Scheduler {
                         true => self.counters.tasks_refused_busy += 1,
                         false => self.counters.tasks_refused += 1,
                     }
-                    let retry_after = is_retryable.then_some(BUSY_RETRY);
+                    let retry_after = is_retryable.then_some(retry_after(code));
                     sorted.refused.push(Refusal { retry_after, ..refusal(index, code, text) });
                 }
             }
@@ -121,6 +129,9 @@ impl Scheduler {
         }
         if self.draining.is_some() {
             return Err((ErrorCode::Draining, "the broker is going down".to_owned()));
+        }
+        if self.storage_full {
+            return Err((ErrorCode::StorageFull, STORAGE_FULL.to_owned()));
         }
         if backlog >= config.client_backlog_max {
             let text = format!("{backlog} outcomes wait for this client to read them");
@@ -160,8 +171,9 @@ impl Scheduler {
         }
         let before = self.unsettled;
         let hold_until = self.slots.reattach.filter(|_| again);
-        let origin = Origin { owner: Some(client), hold_until };
-        self.apply_accepted(self.now.wall, &fresh, origin);
+        let fresh_first = self.config.durability == Durability::Journal;
+        let origin = Origin { owner: Some(client), hold_until, fresh: fresh_first };
+        self.apply_accepted(self.now.wall, fresh.iter().cloned(), origin);
         self.counters.tasks_accepted += (self.unsettled - before) as u64;
         // Also what its client hands in for the first time: another one may have handed it in before.
         let reunited: Vec<TaskId> = match !self.orphans.is_empty() {
@@ -169,6 +181,7 @@ impl Scheduler {
             false => Vec::new(),
         };
         self.out.append(Record::Accepted { at: self.now.wall, tasks: fresh });
+        self.note_fresh();
         let mut settled = Vec::new();
         for id in reunited {
             if let Some(key) = self.arena.find(id)
@@ -257,6 +270,10 @@ impl Scheduler {
         for (index, id) in tasks.iter().enumerate() {
             match self.arena.find(*id).map(|key| self.arena[key].outcome()) {
                 None => refused.push(unknown(index)),
+                Some(Some(outcome)) if Task::is_retryable_outcome(outcome) && self.storage_full => {
+                    let full = refusal(index, ErrorCode::StorageFull, STORAGE_FULL);
+                    refused.push(Refusal { retry_after: Some(STORAGE_RETRY), ..full });
+                }
                 Some(Some(outcome)) if Task::is_retryable_outcome(outcome) => retried.push(*id),
                 Some(Some(outcome)) => {
                     let text = format!("the task has {outcome}; only failed and dead ones can be retried");
@@ -272,6 +289,13 @@ impl Scheduler {
             self.commit(Record::Retried { at: self.now.wall, tasks: retried });
         }
         self.reply(conn, ClientReply::Verdicts { req, refused });
+    }
+}
+
+fn retry_after(code: ErrorCode) -> Duration {
+    match code {
+        ErrorCode::StorageFull => STORAGE_RETRY,
+        _ => BUSY_RETRY,
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Task {
     /// The number of the last attempt that was given out.
     pub(crate) attempt: Attempt,
     pub(crate) links: Links,
-    /// Numbers tasks through in the order in which they were taken.
+    /// Numbers tasks through in the order in which they were taken; once settled, in the order of settling.
     pub(crate) seq: u64,
     pub(crate) submitted: Wall,
     /// Who wants the outcome.
@@ -38,6 +38,9 @@ pub(crate) struct Task {
 /// Where a task is. What a state needs to know stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
+    /// Taken, and the journal does not have it yet: in no list. What ran and was then unknown to the next
+    /// life of the broker would run again.
+    Fresh,
     /// In the queue of its kind.
     Ready,
     /// Beside the queue of its kind, until a worker knows enough.
@@ -69,6 +72,9 @@ pub(crate) struct Extra {
     pub(crate) failures: u32,
     pub(crate) timeouts: u32,
     pub(crate) crashes: u32,
+    /// An attempt is known to have started, and that was written down: it does not expire any more, in this
+    /// life or the next.
+    pub(crate) began: bool,
     /// A worker was lost with this task: let the next one confirm the start.
     pub(crate) confirm: bool,
     /// When it expires, if it has not started by then.
@@ -85,7 +91,7 @@ pub(crate) struct Extra {
 
 impl Extra {
     /// Books the end of an attempt that did not settle the task.
-    pub(crate) fn book(&mut self, ended: &AttemptEnded) {
+    pub(crate) fn book(&mut self, ended: AttemptEnded) {
         match ended.end {
             AttemptEnd::Failed => self.failures += 1,
             AttemptEnd::TimedOut => self.timeouts += 1,
@@ -95,10 +101,11 @@ impl Extra {
         if matches!(ended.end, AttemptEnd::Crashed | AttemptEnd::Lost) {
             self.confirm = true;
         }
+        self.began |= ended.end != AttemptEnd::Lost;
         if self.history.len() == HISTORY_MAX {
             self.history.remove(0);
         }
-        self.history.push(ended.clone());
+        self.history.push(ended);
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Worker {
     /// Its connection; absent while it is away.
     pub(crate) conn: Option<ConnId>,
     pub(crate) draining: bool,
+    /// The journal knows it, so that it may have leases.
+    pub(crate) admitted: bool,
     pub(crate) last_seen: Time,
     pub(crate) silent_at: Option<Time>,
     pub(crate) grace_at: Option<Time>,
@@ -90,7 +92,7 @@ impl Worker {
 
     /// How many more it may have now.
     pub(crate) fn room(&self, config: &Config) -> u32 {
-        if self.conn.is_none() || self.draining {
+        if self.conn.is_none() || self.draining || !self.admitted {
             return 0;
         }
         let outstanding = self.outstanding();

@@ -97,7 +97,11 @@ impl Scheduler {
         }
         let key = match known {
             Some(key) => self.resume_worker(key, conn, hello),
-            None => self.add_worker(conn, hello),
+            None => {
+                let key = self.add_worker(conn, hello);
+                self.enrol(key, hello.worker);
+                key
+            }
         };
         self.sessions.insert(conn, Peer::Worker(key));
         let revision = self.out.revision();
@@ -111,6 +115,7 @@ impl Scheduler {
 
     fn add_worker(&mut self, conn: ConnId, hello: &WorkerHello) -> WorkerKey {
         self.counters.workers_joined += 1;
+        let admitted = self.is_known_holder(hello.worker);
         let kinds = hello.kinds.iter().map(|kind| self.queues.intern(kind)).collect();
         let (queues, now) = (&mut self.queues, self.now.time);
         self.fleet.add(|key| Worker {
@@ -123,6 +128,7 @@ impl Scheduler {
             slots: hello.slots.max(1),
             conn: Some(conn),
             draining: hello.draining,
+            admitted,
             last_seen: now,
             silent_at: None,
             grace_at: None,
@@ -169,6 +175,7 @@ impl Scheduler {
     fn on_worker_heartbeat(&mut self, conn: ConnId, key: WorkerKey, revision: ganger_common::Revision) {
         let Some(worker) = self.fleet.get_mut(key) else { return };
         worker.revision = revision;
+        let id = worker.id;
         let mut lost = BTreeSet::new();
         if let Some((leases, beats)) = &mut worker.unaccounted {
             *beats += 1;
@@ -195,6 +202,9 @@ impl Scheduler {
         // The youngest first, so that pushing each to the front of its queue restores their order.
         lost.sort_unstable_by_key(|task| std::cmp::Reverse(self.arena[*task].seq));
         lost.into_iter().for_each(|task| self.give_back(task));
+        if self.awaited.remove(&id) {
+            self.end_reattach_early();
+        }
         let revision = self.out.revision();
         self.out.push(Effect::ToWorker { conn, command: WorkerCommand::Heartbeat { revision } });
     }
@@ -253,6 +263,7 @@ impl Scheduler {
             Departure::ConnectionLost => self.counters.workers_lost_connection += 1,
             Departure::Silent => self.counters.workers_lost_silent += 1,
         }
+        self.strike_off(key);
         self.orphans.forget_worker(key);
         self.cancels.retain(|(worker, _), _| *worker != key);
         let Some(mut worker) = self.fleet.remove(key) else { return };

@@ -93,7 +93,14 @@ impl Cluster {
     pub fn start(broker_args: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("ganger-test-").tempdir();
         let directory = directory.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
-        let broker_args: Vec<String> = broker_args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut broker_args: Vec<String> = broker_args.iter().map(|arg| (*arg).to_owned()).collect();
+        if !broker_args.iter().any(|arg| arg == "--durability") {
+            broker_args.extend(["--durability".to_owned(), "memory".to_owned()]);
+        }
+        if !broker_args.iter().any(|arg| arg == "--data") {
+            let data = directory.path().join("data").to_string_lossy().into_owned();
+            broker_args.extend(["--data".to_owned(), data]);
+        }
         let free = "tcp://127.0.0.1:0".to_owned();
         let anywhere = Endpoints { clients: free.clone(), workers: free.clone(), knowledge: free };
         let broker = spawn_broker(&anywhere, &broker_args, directory.path());

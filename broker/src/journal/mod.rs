@@ -1,67 +1,107 @@
 //! Where records go before promises leave.
 //!
-//! The trait has as few verbs as the broker needs, so that a store of any kind can stand behind it:
-//! append a batch, read from a number on, write a snapshot, trim, close.
+//! The trait has as few verbs as the broker needs, so that a store of any kind can stand behind it. There
+//! is none for snapshots: the state is *carried* on in ordinary records, and what came before is trimmed
+//! once everything that is alive was carried. `docs/journal-format.md` is the format on disk, with the
+//! rule for every kind of damage.
+//!
+//! - [`memory`](MemoryJournal): as safe as the process.
+//! - [`sqlite`](SqliteJournal): as safe as the disk.
+//! - [`mod@format`]: records as bytes. `chain`: what ties batches together. `mark`: how far it was safe.
+//! - [`tool`]: looks into a journal that no broker has.
+//! - `directory`: files, and who has them. `space`: how much room there is. `error`: what can go wrong.
 
+pub mod format;
+pub mod tool;
+
+mod chain;
+mod directory;
+mod error;
+mod mark;
 mod memory;
+mod space;
+mod sqlite;
 
+use ganger_common::Epoch;
 use ganger_scheduler::{Lsn, Record};
 
+pub use chain::{JournalId, Link};
+pub use error::{Damage, JournalError, StoreFailure};
+pub use mark::Mark;
 pub use memory::MemoryJournal;
-
-/// A journal could not do what it was asked. After the first failure it refuses everything: what was
-/// written is unknown, and nothing may be promised on top of it.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// A write or a sync failed.
-    #[error("writing record {} failed", lsn.0)]
-    Write {
-        /// The first record of the batch.
-        lsn: Lsn,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Records were handed in out of order. A fault of the broker.
-    #[error("record {} does not follow record {}", found.0, last.0)]
-    Order {
-        /// The last record that was taken.
-        last: Lsn,
-        /// What came.
-        found: Lsn,
-    },
-}
+pub use sqlite::{JournalOptions, SqliteJournal, Survey, survey};
 
 /// A place for records.
 pub trait Journal: Send + 'static {
-    /// Writes a batch and makes it as safe as this journal can; returns the last number in it. The
-    /// numbers go on from the last batch without a gap.
+    /// Hands over everything that the journal has, oldest first, and says what that was. Comes before
+    /// anything else, once.
     ///
     /// # Errors
-    /// When the batch is not safe. The journal is unusable from then on.
+    /// When something is not what was written. What was handed over until then is worth nothing.
+    fn read(&mut self, each: &mut dyn FnMut(Lsn, Record)) -> Result<Recovered, JournalError>;
+
+    /// Takes a batch, empties it, and makes it as safe as this journal can. Returns the last number that is
+    /// safe: that of the batch, unless the journal goes on writing while others go on working. The numbers
+    /// go on from the last batch without a gap. A batch of nothing only asks how far everything is safe.
+    ///
+    /// # Errors
+    /// [`JournalError::is_full`]: nothing was written, the batch is as it was, and may be handed in again.
+    /// After any other error the journal is unusable.
     fn append(&mut self, batch: &mut Vec<(Lsn, Record)>) -> Result<Lsn, JournalError>;
 
-    /// The records from a number on, oldest first, for recovery.
+    /// Lets go of everything before a number. Whatever of it was alive has been carried on in records
+    /// since, and those are safe. Only takes note of it: [`tend`](Self::tend) does the work.
     ///
     /// # Errors
-    /// When they cannot be read.
-    fn read_from(&mut self, from: Lsn) -> Result<Vec<(Lsn, Record)>, JournalError>;
-
-    /// Records that together lead to the state at `upto`, from now on instead of everything before.
-    ///
-    /// # Errors
-    /// When they are not safe.
-    fn snapshot(&mut self, upto: Lsn, state: Vec<Record>) -> Result<(), JournalError>;
-
-    /// Lets go of everything before a number that a snapshot covers.
-    ///
-    /// # Errors
-    /// When the store fails.
+    /// When the journal has failed.
     fn trim(&mut self, before: Lsn) -> Result<(), JournalError>;
+
+    /// Does one bounded piece of work that could wait until nothing else was to be done. Says whether
+    /// there is more. [`append`](Self::append) does what can wait no longer.
+    ///
+    /// # Errors
+    /// When the journal has failed.
+    fn tend(&mut self) -> Result<bool, JournalError>;
+
+    /// How things stand.
+    fn usage(&self) -> Usage;
+
+    /// Bytes that were handed over and are not safe yet, about.
+    fn waiting_bytes(&self) -> usize {
+        0
+    }
 
     /// Ends; everything that was appended is safe.
     ///
     /// # Errors
     /// When it is not.
     fn close(self) -> Result<(), JournalError>;
+}
+
+/// What was in a journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    /// The number that the next record gets, less one.
+    pub last: Lsn,
+    /// The highest epoch that was ever begun, as far as anything in the directory tells.
+    pub epoch: Epoch,
+    /// Records that were acknowledged and are gone, with the operator's consent: from and to.
+    pub lost: Option<(Lsn, Lsn)>,
+}
+
+/// How a journal is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// The first record that is still there; one more than the last when there is none.
+    pub first: Lsn,
+    /// The last record.
+    pub last: Lsn,
+    /// Encoded bytes of the records that are there, those that only wait to be trimmed left out.
+    pub log_bytes: u64,
+    /// Room is short: nothing new should be taken on, so that what there is can be finished.
+    pub is_short_of_room: bool,
+    /// Batches since the start, each one sync.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
 }

@@ -6,6 +6,7 @@ use ganger_scheduler::{Effect, Input, Publication};
 use ganger_transport::{DownReason, PublishError, Publisher, SendError, Server};
 
 use super::Shell;
+use super::journaling::figures;
 use crate::asks::{Answer, answer_of_client, answer_of_worker};
 use crate::convert;
 use crate::error::BrokerError;
@@ -33,6 +34,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 self.carry_out_one(effect)?;
             }
             if self.batch.is_empty() {
+                self.watch_journal();
                 return Ok(());
             }
             let upto = self.journal.append(&mut self.batch)?;
@@ -58,6 +60,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 }
             }
             Effect::Close { conn } => self.close(conn, DownReason::Kicked),
+            Effect::Carried { from } => self.on_carried(from)?,
             Effect::Drained => self.drained = true,
         }
         Ok(())
@@ -71,7 +74,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                     pre.merge_into(refused);
                 }
             }
-            ClientReply::Status { status, .. } => status.counters.extend(self.counters.by_name()),
+            ClientReply::Status { status, .. } => {
+                status.counters.extend(self.counters.by_name());
+                status.counters.extend(figures(&self.journal));
+            }
             _ => {}
         }
         let weight = match reply {

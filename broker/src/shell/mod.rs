@@ -2,10 +2,12 @@
 //!
 //! - [`conns`]: what is known of each connection.
 //! - `intake`: from events to inputs. `delivery`: from effects to messages.
+//! - `journaling`: how the journal gets on, and what follows from it.
 
 mod conns;
 mod delivery;
 mod intake;
+mod journaling;
 
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::server::Sockets;
 
 use conns::Conns;
 pub use conns::Side;
+use journaling::Journaling;
 
 /// How long the transports may take at the end to deliver what was said.
 const LINGER: Duration = Duration::from_millis(250);
@@ -41,6 +44,7 @@ pub struct Shell<S, P, J> {
     pub journal: J,
     /// Records of this turn.
     batch: Vec<(Lsn, Record)>,
+    journaling: Journaling,
     conns: Conns,
     kinds: Kinds,
     counters: Counters,
@@ -67,6 +71,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             sockets,
             journal,
             batch: Vec::new(),
+            journaling: Journaling::default(),
             conns: Conns::default(),
             kinds: Kinds::default(),
             counters: Counters::default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_broker::BrokerError;
-use ganger_broker::journal::MemoryJournal;
+use ganger_broker::journal::{Journal, MemoryJournal};
 use ganger_broker::server::{self, Sockets, Stop};
 use ganger_common::codec::{Blob, Message};
 use ganger_common::message::{
@@ -45,6 +45,14 @@ impl Rig {
     }
 
     pub(crate) fn with(config: ganger_scheduler::Config, limits: &Limits) -> Self {
+        Self::with_journal(config, limits, MemoryJournal::default())
+    }
+
+    pub(crate) fn with_journal(
+        config: ganger_scheduler::Config,
+        limits: &Limits,
+        journal: impl Journal,
+    ) -> Self {
         let net = MemNet::new();
         let sockets = Sockets {
             clients: net.bind(&endpoint("clients"), limits).unwrap(),
@@ -53,7 +61,7 @@ impl Rig {
         };
         let (stop, stopped) = mpsc::channel(4);
         let deadline = Duration::from_secs(5);
-        let ended = tokio::spawn(server::run(config, deadline, sockets, MemoryJournal::default(), stopped));
+        let ended = tokio::spawn(server::run(config, deadline, sockets, journal, stopped));
         Self { net, stop, ended }
     }
 

@@ -13,6 +13,7 @@ use ganger_transport::Endpoint;
 
 use super::bench::BenchArgs;
 use super::exit::Exit;
+use super::journal::JournalArgs;
 use super::knowledge::KnowledgeArgs;
 use super::payload::PayloadArgs;
 use super::submit::SubmitArgs;
@@ -96,6 +97,9 @@ pub(crate) enum Command {
     Publish(PublishArgs),
     /// Print broadcasts as they come.
     Subscribe(SubscribeArgs),
+    /// Look into the data directory of a broker that has stopped.
+    #[command(disable_help_flag = true)]
+    Journal(JournalArgs),
     /// Measure a running broker and its workers.
     Bench(BenchArgs),
 }

@@ -1,16 +1,19 @@
 //! `bench`: how fast a running broker and its workers are.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ganger_client::{Client, NewTask, PipeConfig, PipeItem};
 use ganger_common::limits::PAYLOAD_BYTES_MAX;
+use ganger_common::message::Durability;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::Exit;
+use super::gang::Gang;
 use super::output::{must, number, text};
 use super::progress;
 
@@ -33,9 +36,122 @@ pub(crate) struct BenchArgs {
     /// Their kind; a worker must serve it.
     #[arg(long, value_name = "KIND", default_value = "noop")]
     kind: String,
+    /// Measure a broker and a worker that are started for it instead, with this durability, or with both,
+    /// one after the other, to compare them.
+    #[arg(long, value_name = "LEVEL")]
+    durability: Option<Level>,
+    /// Where such a broker writes its journal, in a directory that is removed afterwards.
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "durability")]
+    data: PathBuf,
+}
+
+/// What is to be measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Level {
+    Memory,
+    Journal,
+    Both,
 }
 
 pub(crate) async fn run(context: &mut Context, args: BenchArgs) -> Result<(), Exit> {
+    match args.durability {
+        None => run_on_broker(context, &args).await,
+        Some(level) => compare(context, &args, level).await,
+    }
+}
+
+/// Measures brokers of its own.
+async fn compare(context: &mut Context, args: &BenchArgs, level: Level) -> Result<(), Exit> {
+    let levels: &[Durability] = match level {
+        Level::Memory => &[Durability::Memory],
+        Level::Journal => &[Durability::Journal],
+        Level::Both => &[Durability::Memory, Durability::Journal],
+    };
+    let mut speeds = Vec::new();
+    for durability in levels {
+        let gang = Gang::start(*durability, &args.data)?;
+        let window = args.window as usize;
+        let client = context
+            .client_with(|config| {
+                config.endpoint = gang.clients.clone();
+                config.window_tasks = config.window_tasks.max(window);
+            })
+            .await?;
+        until_served(context, &client, &args.kind).await?;
+        let figures = measure(context, &client, args).await?;
+        let counters = context.answer(client.status()).await?.counters;
+        let count = |name: &str| counters.get(name).copied().unwrap_or_default();
+        let journal = Journal { records: count("journal_records"), syncs: count("journal_syncs") };
+        speeds.push(figures.per_second());
+        match context.output.is_json() {
+            true => {
+                let mut object = figures.object(args, 1);
+                object["durability"] = durability.as_str().into();
+                object["journal"] = journal.object();
+                context.output.json(&object)?;
+            }
+            false => {
+                context.output.line(&format!("durability {}", durability.as_str()))?;
+                figures.print(context, args)?;
+                if *durability == Durability::Journal {
+                    context.output.line(&journal.text(args.tasks))?;
+                }
+            }
+        }
+        context.close().await;
+    }
+    if let [memory, journal] = speeds[..] {
+        let ratio = journal / memory;
+        match context.output.is_json() {
+            true => context.output.json(&json!({ "journal_to_memory": ratio }))?,
+            false => context.output.line(&format!("journal to memory: {ratio:.2}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// How the journal did.
+struct Journal {
+    records: u64,
+    syncs: u64,
+}
+
+impl Journal {
+    fn per_sync(&self) -> f64 {
+        self.records as f64 / self.syncs.max(1) as f64
+    }
+
+    fn object(&self) -> Value {
+        json!({ "records": self.records, "syncs": self.syncs, "records_per_sync": self.per_sync() })
+    }
+
+    fn text(&self, tasks: u32) -> String {
+        format!(
+            "{} records in {} syncs: {:.1} records and {:.0} tasks a sync",
+            self.records,
+            self.syncs,
+            self.per_sync(),
+            f64::from(tasks) / self.syncs.max(1) as f64
+        )
+    }
+}
+
+/// Waits until the worker has come.
+async fn until_served(context: &Context, client: &Client, kind: &str) -> Result<(), Exit> {
+    let begin = Instant::now();
+    loop {
+        let status = context.answer(client.status()).await?;
+        if status.kinds.iter().any(|served| served.kind == kind && served.workers > 0) {
+            return Ok(());
+        }
+        if begin.elapsed() > context.global.timeout {
+            return Err(Exit::Failed(format!("no worker that serves {kind} came")));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn run_on_broker(context: &mut Context, args: &BenchArgs) -> Result<(), Exit> {
     let window = args.window as usize;
     let client = context.client_with(|config| config.window_tasks = config.window_tasks.max(window)).await?;
     let status = context.answer(client.status()).await?;
@@ -44,10 +160,10 @@ pub(crate) async fn run(context: &mut Context, args: BenchArgs) -> Result<(), Ex
         let kind = &args.kind;
         context.output.hint(&format!("no connected worker serves {kind}: nothing ends until one comes"));
     }
-    let figures = measure(context, &client, &args).await?;
+    let figures = measure(context, &client, args).await?;
     match context.output.is_json() {
-        true => context.output.json(&figures.object(&args, status.workers)),
-        false => figures.print(context, &args),
+        true => context.output.json(&figures.object(args, status.workers)),
+        false => figures.print(context, args),
     }
 }
 

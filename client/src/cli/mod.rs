@@ -2,12 +2,15 @@
 
 mod args;
 mod bench;
+mod beside;
 mod cancel;
 mod context;
 mod drain;
 mod exit;
 mod explain;
 mod fetch;
+mod gang;
+mod journal;
 mod knowledge;
 mod lines;
 mod output;
@@ -68,6 +71,7 @@ async fn run(mut context: Context, command: Command) -> Result<(), Exit> {
         Command::Knowledge(args) => knowledge::run(context, args).await,
         Command::Publish(args) => publish::publish(context, args).await,
         Command::Subscribe(args) => publish::subscribe(context, args).await,
+        Command::Journal(args) => journal::run(context, args),
         Command::Bench(args) => bench::run(context, args).await,
     };
     context.close().await;

@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::lines;
 use super::payload::PayloadArgs;
 use super::progress;
-use super::wait::{judge, print, worse};
+use super::wait::{judge, object, print, worse};
 
 /// Submit a task and print its id; with --wait, its result. With --lines, a task a line from a file, and a
 /// line of JSON for each task as it ends.
@@ -119,6 +119,8 @@ async fn one(context: &mut Context, args: &SubmitArgs, mut task: NewTask) -> Res
     if !args.wait {
         return print_accepted(context, id, durability);
     }
+    // Standard output belongs to the result.
+    context.output.hint(&format!("taken as {id}, durability: {}", durability.as_str()));
     let waiting = handle.outcome();
     let end = match args.within {
         None => waiting.await,
@@ -127,7 +129,14 @@ async fn one(context: &mut Context, args: &SubmitArgs, mut task: NewTask) -> Res
             Err(error) => return Err(Exit::Failed(format!("{error}; task {id} goes on"))),
         },
     };
-    print(&mut context.output, id, &end, false)?;
+    match context.output.is_json() {
+        true => {
+            let mut object = object(id, &end);
+            object.insert("durability".to_owned(), durability.as_str().into());
+            context.output.json(&object)?;
+        }
+        false => print(&mut context.output, id, &end, false)?,
+    }
     judge(&end)
 }
 

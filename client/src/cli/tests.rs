@@ -65,6 +65,8 @@ fn every_subcommand_is_understood() {
         "knowledge status",
         "publish topic {}",
         "subscribe topic --count 1",
+        "journal inspect ganger-data --json",
+        "journal --help",
         "bench --tasks 1000 --payload 0 --window 16 --batch 4 --kind noop",
     ] {
         understood(line);

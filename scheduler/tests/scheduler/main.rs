@@ -3,6 +3,7 @@
 mod support;
 
 mod cancelling;
+mod carrying;
 mod clients;
 mod credit;
 mod dispatching;

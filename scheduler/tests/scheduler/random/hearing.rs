@@ -39,6 +39,7 @@ impl Sim {
                         .for_each(|it| it.conn = None);
                 }
                 Effect::Publish(_) => {}
+                Effect::Carried { from } => self.desk.let_go_before(from),
                 Effect::Append { .. } | Effect::Drained => panic!("not here: {effect:?}"),
             }
         }

@@ -10,6 +10,7 @@ mod settling;
 mod sim;
 mod steps;
 
+use ganger_common::message::Durability;
 use proptest::prelude::*;
 
 use sim::Sim;
@@ -53,7 +54,7 @@ proptest! {
 
     #[test]
     fn i12_what_clients_wait_for_settles_though_the_broker_forgets_everything(steps in steps(150)) {
-        let mut sim = Sim::new(|_| ());
+        let mut sim = Sim::new(|config| config.durability = Durability::Memory);
         sim.in_memory = true;
         steps.iter().for_each(|step| sim.step(step));
         sim.settle_down();

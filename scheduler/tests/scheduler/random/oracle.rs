@@ -12,9 +12,11 @@ pub(super) struct Oracle {
     pub(super) accepted: BTreeSet<TaskId>,
     pub(super) detached: BTreeSet<TaskId>,
     pub(super) settled: BTreeMap<TaskId, Outcome>,
-    /// Outcomes in the order of settling, by where they are kept.
-    kept: Vec<TaskId>,
-    dead: Vec<TaskId>,
+    /// Outcomes in the order of settling with their numbers, by where they are kept.
+    kept: Vec<(u64, TaskId)>,
+    dead: Vec<(u64, TaskId)>,
+    /// Every entry about a task takes a number.
+    number: u64,
 }
 
 impl Oracle {
@@ -28,9 +30,18 @@ impl Oracle {
 
     fn note(&mut self, record: &Record) {
         match record {
-            Record::Started { .. } | Record::Knowledge(_) => {}
+            Record::Started { .. }
+            | Record::Knowledge(_)
+            | Record::WorkerJoined { .. }
+            | Record::WorkerLeft { .. }
+            | Record::CarryBegun(_)
+            | Record::CarriedTasks(_)
+            | Record::CarriedTopic(_)
+            | Record::CarriedHistory(_)
+            | Record::CarryEnded { .. } => {}
             Record::Accepted { tasks, .. } => {
                 for task in tasks {
+                    self.number += 1;
                     let is_new = self.accepted.insert(task.id);
                     if is_new && task.options.as_ref().is_some_and(|options| options.detached) {
                         self.detached.insert(task.id);
@@ -43,25 +54,29 @@ impl Oracle {
             }
             Record::Settled { tasks, .. } => {
                 for item in tasks {
+                    self.number += 1;
                     assert!(self.accepted.contains(&item.task), "I2: {} was accepted", item.task);
                     let before = self.settled.insert(item.task, item.outcome);
                     assert_eq!(before, None, "I5: {} settles once", item.task);
                     match item.outcome {
-                        Outcome::Failed | Outcome::Dead => self.dead.push(item.task),
-                        _ => self.kept.push(item.task),
+                        Outcome::Failed | Outcome::Dead => self.dead.push((self.number, item.task)),
+                        _ => self.kept.push((self.number, item.task)),
                     }
                 }
             }
             Record::Retried { tasks, .. } => {
                 for task in tasks {
+                    self.number += 1;
                     if self.settled.remove(task).is_some() {
-                        self.dead.retain(|dead| dead != task);
+                        self.dead.retain(|(_, dead)| dead != task);
                     }
                 }
             }
             Record::Forgotten { settled, dead } => {
-                let gone: Vec<TaskId> = self.kept.drain(..*settled as usize).collect();
-                for task in gone.into_iter().chain(self.dead.drain(..*dead as usize)) {
+                let kept = self.kept.extract_if(.., |(number, _)| *number <= *settled);
+                let gone: Vec<_> =
+                    kept.chain(self.dead.extract_if(.., |(number, _)| *number <= *dead)).collect();
+                for (_, task) in gone {
                     self.accepted.remove(&task);
                     self.detached.remove(&task);
                     self.settled.remove(&task);

@@ -1,13 +1,15 @@
 //! Faults end: what must be true then, and what must be true at any time beside the invariants.
 
-use ganger_common::AttemptEnd;
 use ganger_common::view::{TaskState, TaskView};
+use ganger_common::{AttemptEnd, Epoch};
 use ganger_scheduler::effect::KnowledgeAnswer;
 use ganger_scheduler::input::KnowledgeOp;
+use ganger_scheduler::{Record, Scheduler};
 
 use super::sim::Sim;
 use super::steps::{CLIENTS, TASKS};
-use crate::support::id;
+use crate::support::*;
+
 impl Sim {
     pub(super) fn unsettled(&self) -> u64 {
         let status = self.desk.scheduler.status();
@@ -75,6 +77,7 @@ impl Sim {
         self.desk.journal_all();
         self.look();
         let mut other = self.desk.recovered();
+        self.check_remembered(&other);
         let quick = std::mem::replace(&mut self.desk.journals_at_once, true);
         let (here, there) = (self.desk.client(99), other.client(99));
         for n in 0..TASKS {
@@ -95,6 +98,30 @@ impl Sim {
         self.desk.journals_at_once = quick;
         self.look();
         other.take();
+    }
+
+    /// What is recovered from all records, and from those that were kept, is what lives; and it goes on in
+    /// the same way.
+    fn check_remembered(&mut self, short: &Desk) {
+        let mut whole = self.desk.recovered_from(0);
+        let live = durable_state(&self.desk.scheduler);
+        assert_eq!(live, durable_state(&whole.scheduler), "I10: from all records");
+        assert_eq!(live, durable_state(&short.scheduler), "I10: from the record of the carrying on");
+        let mut short = self.desk.recovered();
+        let mut twice = short.recovered();
+        assert_eq!(live, durable_state(&twice.scheduler), "I10: recovered twice");
+        twice.take();
+        let seen = [&mut whole, &mut short].map(|desk| {
+            let worker = desk.worker_of(200, &[KIND, "other"], 2);
+            desk.pass(secs(8));
+            let first = desk.take();
+            desk.cut(worker.conn);
+            desk.pass(secs(8));
+            desk.worker_of(201, &[KIND, "other"], 100);
+            desk.pass(secs(8));
+            (first, desk.take())
+        });
+        assert_eq!(seen[0], seen[1], "I10: both go on in the same way");
     }
 
     pub(super) fn check_bounds(&self) {
@@ -130,4 +157,13 @@ fn durable(task: TaskView) -> TaskView {
         worker_name: None,
         ..task
     }
+}
+
+/// Everything that must survive, without the number of the life.
+fn durable_state(scheduler: &Scheduler) -> Vec<Record> {
+    let mut records = scheduler.remembered();
+    if let Some(Record::CarryBegun(head)) = records.first_mut() {
+        head.epoch = Epoch(0);
+    }
+    records
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ganger_common::message::Lease;
+use ganger_common::message::{Durability, Lease};
 use ganger_common::{Epoch, Revision, TaskId};
 use ganger_scheduler::Config;
 use ganger_scheduler::effect::Effect;
@@ -32,6 +32,8 @@ impl Sim {
     pub(super) fn new(set: impl FnOnce(&mut Config)) -> Self {
         let mut desk = Desk::early(|config| {
             config.backoff_max = secs(2);
+            config.carry_tasks_max = 2;
+            config.durability = Durability::Journal;
             set(config);
         });
         desk.hold_journal();
@@ -140,6 +142,10 @@ impl Sim {
             }
             Step::JournalAll => {
                 self.desk.journal_all();
+                self.look();
+            }
+            Step::Carry => {
+                self.desk.feed(ganger_scheduler::Input::Carry);
                 self.look();
             }
             Step::Restart => self.restart(),

@@ -35,6 +35,7 @@ pub(super) enum Step {
     WallJump { ms: i64 },
     Journal { count: usize },
     JournalAll,
+    Carry,
     Restart,
 }
 
@@ -113,6 +114,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (-10_000_000..10_000_000_i64).prop_map(|ms| Step::WallJump { ms }),
         2 => (1..5_usize).prop_map(|count| Step::Journal { count }),
         4 => Just(Step::JournalAll),
+        2 => Just(Step::Carry),
     ];
     prop_oneof![4 => asked, 6 => worked, 3 => failed, 4 => passed]
 }

@@ -29,6 +29,8 @@ pub(crate) struct Desk {
     pub(crate) journal: Vec<(Lsn, Record)>,
     /// How much of it is safe.
     pub(crate) safe: usize,
+    /// How much of its beginning was let go; it stays in `journal` for the tests to read.
+    pub(crate) gone: usize,
     /// Safe at once, or only when a test says so.
     pub(crate) journals_at_once: bool,
     /// What came out and nobody has looked at.
@@ -82,6 +84,7 @@ impl Desk {
             now,
             journal: Vec::new(),
             safe: 0,
+            gone: 0,
             journals_at_once: true,
             effects: Vec::new(),
             alive: Vec::new(),
@@ -97,7 +100,8 @@ impl Desk {
         let config = self.scheduler.config().clone();
         let records: Vec<_> = self.journal.drain(..).take(self.safe).collect();
         let scheduler =
-            Scheduler::recover(config, self.now, records.iter().map(|(lsn, record)| (*lsn, record)));
+            Scheduler::recover(config, self.now, records[self.gone..].iter().map(|it| (it.0, &it.1)));
+        let scheduler = scheduler.expect("nothing is missing");
         self.replace(scheduler);
         self.journal = records;
         self.drain();
@@ -105,11 +109,17 @@ impl Desk {
 
     /// Another broker beside this one, with what the journal has.
     pub(crate) fn recovered(&self) -> Self {
+        self.recovered_from(self.gone)
+    }
+
+    /// The same, with the records from this one on.
+    pub(crate) fn recovered_from(&self, first: usize) -> Self {
         let config = self.scheduler.config().clone();
-        let safe = &self.journal[..self.safe];
+        let safe = &self.journal[first..self.safe];
         let records = safe.iter().map(|(lsn, record)| (*lsn, record));
-        let mut desk = Self::around(Scheduler::recover(config, self.now, records), self.now);
-        (desk.journal, desk.safe) = (safe.to_vec(), self.safe);
+        let scheduler = Scheduler::recover(config, self.now, records).expect("nothing is missing");
+        let mut desk = Self::around(scheduler, self.now);
+        (desk.journal, desk.safe) = (safe.to_vec(), safe.len());
         desk.drain();
         desk
     }
@@ -120,16 +130,22 @@ impl Desk {
         let mut config = self.scheduler.config().clone();
         config.epoch = config.epoch.next();
         self.replace(Scheduler::new(config, self.now));
-        self.safe = 0;
+        (self.safe, self.gone) = (0, 0);
         self.drain();
     }
 
     fn replace(&mut self, scheduler: Scheduler) {
         let conns = self.conns;
         let quick = self.journals_at_once;
-        let safe = self.safe;
+        let (safe, gone) = (self.safe, self.gone);
         *self = Self::around(scheduler, self.now);
-        (self.conns, self.journals_at_once, self.safe) = (conns, quick, safe);
+        (self.conns, self.journals_at_once, self.safe, self.gone) = (conns, quick, safe, gone);
+    }
+
+    /// The state has been carried: the records before this one go.
+    pub(crate) fn let_go_before(&mut self, lsn: Lsn) {
+        self.gone = self.journal.iter().position(|(at, _)| *at == lsn).expect("a record of this journal");
+        assert!(self.gone < self.safe, "carried means safe");
     }
 
     pub(crate) fn conn(&mut self) -> ConnId {

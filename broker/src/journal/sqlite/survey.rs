@@ -1,0 +1,68 @@
+//! Reading a journal that no broker has, without changing it.
+
+use std::path::Path;
+
+use ganger_common::Epoch;
+use ganger_scheduler::{Lsn, Record};
+
+use crate::journal::chain::JournalId;
+use crate::journal::directory::Directory;
+use crate::journal::error::JournalError;
+use crate::journal::mark::Mark;
+
+use super::extent::Extent;
+use super::fault::damaged;
+use super::open::Opened;
+
+/// What a sound journal is made of.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Its name.
+    pub id: JournalId,
+    /// When it was made, in milliseconds since 1970.
+    pub created: u64,
+    /// The first record that was not let go.
+    pub first: Lsn,
+    /// The last record.
+    pub last: Lsn,
+    /// The highest epoch.
+    pub epoch: Epoch,
+    /// The high-water mark; absent when there never was a record.
+    pub mark: Option<Mark>,
+    /// Rows, those included that were let go and are still there.
+    pub batches: u64,
+    /// Bytes of their bodies.
+    pub bytes: u64,
+    /// When the oldest and the newest of them were written, in milliseconds since 1970.
+    pub written: Option<(u64, u64)>,
+}
+
+/// Makes every check that a broker makes, and hands over every record that it would get.
+///
+/// # Errors
+/// When somebody has the directory, it has no journal, or a broker would refuse it.
+pub fn survey(dir: &Path, each: &mut dyn FnMut(Lsn, Record)) -> Result<Survey, JournalError> {
+    let opened = Opened::open(Directory::take_present(dir)?, false)?;
+    let mut survey = Survey {
+        id: opened.head.id,
+        created: opened.head.created,
+        first: opened.head.first.max(opened.head.trimmed),
+        last: Lsn(0),
+        epoch: Epoch(0),
+        mark: opened.mark.map(|(mark, _)| mark),
+        batches: 0,
+        bytes: 0,
+        written: None,
+    };
+    let mut extent = Extent::default();
+    let (end, epoch) = opened.records(each, &mut extent, |batch| {
+        survey.batches += 1;
+        survey.bytes += batch.body.len() as u64;
+        let oldest = survey.written.map_or(batch.wall, |(oldest, _)| oldest);
+        survey.written = Some((oldest, batch.wall));
+    })?;
+    match end {
+        Ok(end) => Ok(Survey { last: end.last, epoch, ..survey }),
+        Err(broken) => Err(damaged(&opened.directory.database(), broken.damage)),
+    }
+}
