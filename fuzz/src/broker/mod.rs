@@ -201,7 +201,8 @@ impl World {
         let mut config = self.shell.scheduler().config().clone();
         config.epoch = Epoch(if choices.rarely(4) { 0 } else { config.epoch.0 + 1 });
         let records = journal.records.iter().map(|(lsn, record)| (*lsn, record));
-        let scheduler = Scheduler::recover(config, self.now, records);
+        let recovered = Scheduler::recover(config, self.now, records);
+        let scheduler = recovered.unwrap_or_else(|error| panic!("the journal leads to no state: {error}"));
         scheduler.check_invariants();
         self.wires = Wires::default();
         self.peers.clear();
@@ -263,6 +264,7 @@ fn config(choices: &mut Choices<'_>) -> Config {
         client_backlog_max: 5,
         knowledge_bytes_max: 2_000,
         knowledge_history_max: 4,
+        carry_tasks_max: 2,
         ..Config::default()
     }
 }

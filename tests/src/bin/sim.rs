@@ -135,7 +135,7 @@ fn figures(total: &Total, seconds: Option<f64>, json: bool) -> String {
         return serde_json::json!({
             "runs": total.runs, "failed": total.failures, "seconds": seconds, "seeds_per_second": per_second,
             "events": it.happenings, "simulated_seconds": it.simulated_us / 1_000_000, "turns": it.turns,
-            "records": it.records, "log_entries": it.entries, "broker_lives": it.lives,
+            "records": it.records, "trims": it.trims, "log_entries": it.entries, "broker_lives": it.lives,
             "tasks": it.tasks, "acknowledged": it.acknowledged, "executions": it.runs, "stale_reports": it.stale,
             "settled": settled.collect::<std::collections::BTreeMap<_, _>>(),
             "extra_executions": extra.collect::<std::collections::BTreeMap<_, _>>(),
@@ -159,8 +159,8 @@ fn figures(total: &Total, seconds: Option<f64>, json: bool) -> String {
     [
         format!("runs        {}, {} failed{speed}", total.runs, total.failures),
         format!(
-            "happened    {} events in {simulated} simulated seconds, {} lives of brokers",
-            it.happenings, it.lives
+            "happened    {} events in {simulated} simulated seconds, {} lives of brokers, {} trims of journals",
+            it.happenings, it.lives, it.trims
         ),
         format!("tasks       {}, {} acknowledged, {} executions", it.tasks, it.acknowledged, it.runs),
         format!("settled     {}", list(&mut settled.into_iter())),

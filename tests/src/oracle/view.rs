@@ -324,7 +324,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Which tasks were let go, where: the records only say how many, of the oldest outcomes.
+/// Which tasks were let go, where: the records only say up to which number of the outcomes.
 fn forgotten(entries: &[&Entry]) -> BTreeMap<TaskId, Vec<usize>> {
     let mut retention = Retention::default();
     let mut gone: BTreeMap<TaskId, Vec<usize>> = BTreeMap::new();
@@ -350,26 +350,30 @@ fn forgotten(entries: &[&Entry]) -> BTreeMap<TaskId, Vec<usize>> {
     gone
 }
 
-/// Settled tasks in the order in which they are let go.
+/// Settled tasks with their numbers, in the order in which they are let go.
 #[derive(Default)]
 struct Retention {
-    kept: VecDeque<TaskId>,
-    dead: VecDeque<TaskId>,
+    kept: VecDeque<(u64, TaskId)>,
+    dead: VecDeque<(u64, TaskId)>,
+    /// The last number that was taken.
+    number: u64,
 }
 
 impl Retention {
     /// Follows a record. Returns what it lets go.
     fn note(&mut self, fact: &Fact) -> Vec<TaskId> {
+        self.number += u64::from(matches!(fact, Fact::Accepted(_) | Fact::Settled { .. } | Fact::Retried(_)));
         match fact {
             Fact::Settled { task, outcome: Outcome::Failed | Outcome::Dead, .. } => {
-                self.dead.push_back(*task);
+                self.dead.push_back((self.number, *task));
             }
-            Fact::Settled { task, .. } => self.kept.push_back(*task),
-            Fact::Retried(task) => self.dead.retain(|dead| dead != task),
+            Fact::Settled { task, .. } => self.kept.push_back((self.number, *task)),
+            Fact::Retried(task) => self.dead.retain(|(_, dead)| dead != task),
             Fact::Forgotten(kept, dead) => {
-                let kept = (*kept as usize).min(self.kept.len());
-                let dead = (*dead as usize).min(self.dead.len());
-                return self.kept.drain(..kept).chain(self.dead.drain(..dead)).collect();
+                let kept = self.kept.partition_point(|(number, _)| number <= kept);
+                let dead = self.dead.partition_point(|(number, _)| number <= dead);
+                let gone = self.kept.drain(..kept).chain(self.dead.drain(..dead));
+                return gone.map(|(_, task)| task).collect();
             }
             _ => {}
         }

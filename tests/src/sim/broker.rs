@@ -44,7 +44,7 @@ impl BrokerNode {
             life: Life(0),
             epoch: Epoch(0),
             shell: None,
-            desk: SharedDesk::new(0, 0, Answers::AtOnce, Lsn(0)),
+            desk: SharedDesk::new(0, 0, Answers::AtOnce),
             inbox: VecDeque::new(),
             born: 0,
             paused_until: None,
@@ -92,15 +92,21 @@ impl World {
         let config = Config { epoch, ..self.plan.scheduler.clone() };
         let now = self.broker_now();
         let scheduler = match recovered {
-            Lsn(0) => Scheduler::new(config, now),
+            Lsn(0) => Ok(Scheduler::new(config, now)),
             _ => {
                 let records = self.disk.kept.iter().map(|(lsn, record)| (*lsn, record));
                 Scheduler::recover(config, now, records)
             }
         };
+        let scheduler = match scheduler {
+            Ok(scheduler) => scheduler,
+            Err(error) => return self.defect(&format!("the journal leads to no state: {error}")),
+        };
         self.broker.epoch = scheduler.config().epoch;
         let (messages, bytes) = (self.plan.outbox_messages, self.plan.outbox_bytes);
-        let desk = SharedDesk::new(messages, bytes, self.plan.answers, recovered);
+        let first = self.disk.kept.first().map_or(Lsn(1), |(lsn, _)| *lsn);
+        let desk = SharedDesk::new(messages, bytes, self.plan.answers);
+        let desk = desk.with_journal(first, recovered, self.plan.long_from);
         let sockets = Sockets {
             clients: SimServer::new(desk.clone(), "clients"),
             workers: SimServer::new(desk.clone(), "workers"),
@@ -209,6 +215,7 @@ impl World {
                     self.publish(&parts);
                 }
                 Done::Appended { records, safe } => self.append(records, safe),
+                Done::Trimmed { before } => self.trim(before),
             }
         }
     }
@@ -254,6 +261,14 @@ impl World {
                 key: change.key.clone(),
                 value: change.value.as_deref().map(Digest::of),
             }),
+            // What is carried has been said before.
+            Record::WorkerJoined { .. }
+            | Record::WorkerLeft { .. }
+            | Record::CarryBegun(_)
+            | Record::CarriedTasks(_)
+            | Record::CarriedTopic(_)
+            | Record::CarriedHistory(_)
+            | Record::CarryEnded { .. } => note(Fact::Other),
         }
     }
 

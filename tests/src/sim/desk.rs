@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_broker::journal::{Journal, JournalError};
+use ganger_broker::journal::{Journal, JournalError, Recovered, Usage};
 use ganger_common::ConnId;
 use ganger_scheduler::{Lsn, Record};
 use ganger_transport::{DownReason, Endpoint, PublishError, Publisher, SendError, Server, ServerEvent};
@@ -36,7 +36,14 @@ pub(super) enum Done {
         records: Vec<(Lsn, Record)>,
         safe: bool,
     },
+    /// Records before this one may go.
+    Trimmed {
+        before: Lsn,
+    },
 }
+
+/// What a journal that should be carried says of its length: more than any state of a run takes.
+const LONG: u64 = 1 << 40;
 
 /// What has been sent on a connection and was not taken by the network.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,8 +69,14 @@ pub(super) struct Desk {
     pub(super) messages_max: u64,
     pub(super) bytes_max: u64,
     pub(super) answers: Answers,
+    /// The first record that was not let go.
+    pub(super) first: Lsn,
     /// The last record that is safe.
     pub(super) safe: Lsn,
+    /// The last record that was safe when the state had been carried last.
+    pub(super) carried: Lsn,
+    /// From so many records after that on the journal counts as long.
+    pub(super) long_from: u64,
     /// The next write fails.
     pub(super) fails: bool,
 }
@@ -73,9 +86,27 @@ pub(super) struct Desk {
 pub(super) struct SharedDesk(Arc<Mutex<Desk>>);
 
 impl SharedDesk {
-    pub(super) fn new(messages_max: u64, bytes_max: u64, answers: Answers, safe: Lsn) -> Self {
-        let (tape, rooms) = (VecDeque::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(Desk { tape, rooms, messages_max, bytes_max, answers, safe, fails: false })))
+    pub(super) fn new(messages_max: u64, bytes_max: u64, answers: Answers) -> Self {
+        Self(Arc::new(Mutex::new(Desk {
+            tape: VecDeque::new(),
+            rooms: BTreeMap::new(),
+            messages_max,
+            bytes_max,
+            answers,
+            first: Lsn(1),
+            safe: Lsn(0),
+            carried: Lsn(0),
+            long_from: u64::MAX,
+            fails: false,
+        })))
+    }
+
+    /// With a journal that has these records, and counts as long with so many more.
+    pub(super) fn with_journal(self, first: Lsn, last: Lsn, long_from: u64) -> Self {
+        let mut desk = self.lock();
+        (desk.first, desk.safe, desk.carried, desk.long_from) = (first, last, last, long_from);
+        drop(desk);
+        self
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Desk> {
@@ -166,12 +197,17 @@ impl Publisher for SimPublisher {
 pub(super) struct SimJournal(pub(super) SharedDesk);
 
 impl Journal for SimJournal {
+    /// The world reads the disk itself.
+    fn read(&mut self, _each: &mut dyn FnMut(Lsn, Record)) -> Result<Recovered, JournalError> {
+        Ok(Recovered::default())
+    }
+
     fn append(&mut self, batch: &mut Vec<(Lsn, Record)>) -> Result<Lsn, JournalError> {
         let mut desk = self.0.lock();
         let first = batch.first().map_or(Lsn(0), |(lsn, _)| *lsn);
         if desk.fails {
             let source = std::io::Error::other("the disk of the simulation fails");
-            return Err(JournalError::Write { lsn: first, source });
+            return Err(JournalError::Write { lsn: first, source: source.into() });
         }
         let records = std::mem::take(batch);
         let safe = desk.answers == Answers::AtOnce;
@@ -182,16 +218,23 @@ impl Journal for SimJournal {
         Ok(desk.safe)
     }
 
-    fn read_from(&mut self, _from: Lsn) -> Result<Vec<(Lsn, Record)>, JournalError> {
-        Ok(Vec::new())
-    }
-
-    fn snapshot(&mut self, _upto: Lsn, _state: Vec<Record>) -> Result<(), JournalError> {
+    fn trim(&mut self, before: Lsn) -> Result<(), JournalError> {
+        let mut desk = self.0.lock();
+        (desk.first, desk.carried) = (before, desk.safe);
+        desk.tape.push_back(Done::Trimmed { before });
         Ok(())
     }
 
-    fn trim(&mut self, _before: Lsn) -> Result<(), JournalError> {
-        Ok(())
+    fn tend(&mut self) -> Result<bool, JournalError> {
+        Ok(false)
+    }
+
+    /// Counts records where a journal counts bytes: no run is long enough for those.
+    fn usage(&self) -> Usage {
+        let desk = self.0.lock();
+        let is_long = desk.safe.0.saturating_sub(desk.carried.0) >= desk.long_from;
+        let log_bytes = if is_long { LONG } else { 0 };
+        Usage { first: desk.first, last: desk.safe, log_bytes, ..Usage::default() }
     }
 
     fn close(self) -> Result<(), JournalError> {

@@ -58,6 +58,15 @@ impl World {
         }
     }
 
+    /// Records before this one may go: a store lets them go in pieces, so some of them may stay for long.
+    pub(super) fn trim(&mut self, before: Lsn) {
+        self.figures.trims += 1;
+        let Some((first, _)) = self.disk.kept.first() else { return };
+        let goes = before.0.saturating_sub(first.0);
+        let goes = if self.rng.percent(50) { goes } else { self.rng.between(0, goes) };
+        self.disk.kept.drain(..goes as usize);
+    }
+
     fn begin_sync(&mut self) {
         self.disk.syncing = self.disk.waiting.drain(..).collect();
         if self.disk.syncing.is_empty() {

@@ -93,8 +93,9 @@ pub enum Fact {
     },
     /// A task is in its queue again.
     Retried(TaskId),
-    /// Old outcomes were let go: so many with results, so many of the dead set.
-    Forgotten(u32, u32),
+    /// Old outcomes were let go: those with results up to the one of the first number, those of the dead set
+    /// up to the second. Whatever is accepted, settled or retried takes the next number.
+    Forgotten(u64, u64),
     /// The knowledge map changed.
     Knowledge {
         /// The revision of the change.

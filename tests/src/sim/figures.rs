@@ -17,6 +17,8 @@ pub struct Figures {
     pub turns: u64,
     /// Records that went to the journal.
     pub records: u64,
+    /// Times that the state was carried to its end, and the beginning of the journal let go.
+    pub trims: u64,
     /// Executions that began.
     pub runs: u64,
     /// Entries of the logs.
@@ -52,6 +54,7 @@ impl Figures {
         self.simulated_us += other.simulated_us;
         self.turns += other.turns;
         self.records += other.records;
+        self.trims += other.trims;
         self.runs += other.runs;
         self.entries += other.entries;
         self.tasks += other.tasks;

@@ -81,6 +81,8 @@ pub(super) struct Plan {
     pub(super) profile: Profile,
     pub(super) scheduler: Config,
     pub(super) answers: Answers,
+    /// With so many records more the journal counts as long, and its state is carried.
+    pub(super) long_from: u64,
     /// A sync takes from here to there.
     pub(super) sync: (u64, u64),
     pub(super) kinds: u8,
@@ -128,7 +130,7 @@ impl Plan {
         let outbox_messages = if rng.percent(20) { rng.between(12, 60) } else { 2_000 };
         let scheduler = draw_config(&mut rng, seed, durability, profile, faults.is_empty());
         let is_slow = rng.percent(20);
-        Self {
+        let mut plan = Self {
             seed,
             profile,
             answers,
@@ -149,7 +151,14 @@ impl Plan {
             faults_end,
             check_every: 1,
             scheduler,
+            long_from: u64::MAX,
+        };
+        // Drawn last, so that it changes nothing else of a seed.
+        if rng.percent(70) {
+            plan.long_from = rng.between(4, 200);
+            plan.scheduler.carry_tasks_max = rng.between(1, 20) as usize;
         }
+        plan
     }
 
     pub(super) fn facts(&self) -> Facts {
