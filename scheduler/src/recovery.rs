@@ -128,6 +128,12 @@ impl Recovery {
             (Beginning::Nowhere | Beginning::Later(_), Record::CarryBegun(_)) => {
                 self.beginning = Beginning::Carried { from: lsn, is_whole: false };
             }
+            // A broker that ends while it carries the state leaves a part that nobody goes on with. When
+            // what stood before that part was let go, it was for the sake of this one: begin here.
+            (Beginning::Carried { is_whole: false, .. }, Record::CarryBegun(_)) => {
+                self.begin_anew();
+                self.beginning = Beginning::Carried { from: lsn, is_whole: false };
+            }
             (Beginning::Nowhere, _) => self.beginning = Beginning::Later(lsn),
             (Beginning::Carried { from, .. }, Record::CarryEnded { from: ended }) if from == *ended => {
                 self.beginning = Beginning::Carried { from, is_whole: true };
@@ -139,6 +145,11 @@ impl Recovery {
             self.scheduler.apply(record);
         }
         Ok(())
+    }
+
+    fn begin_anew(&mut self) {
+        let (config, now) = (self.scheduler.config.clone(), self.scheduler.now);
+        self.scheduler = Self::new(config, now).scheduler;
     }
 
     /// Whether what was read leads to a state from which nothing is missing.

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ganger_common::{Attempt, Outcome, Revision, TaskId};
+use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId};
 
 use super::Violation;
 use super::view::View;
@@ -32,6 +32,11 @@ struct Journal<'a> {
     knowledge: BTreeMap<Revision, u64>,
     /// Ends of tasks that were not known when they came: nothing is on record of them.
     orphans: BTreeSet<LeaseId>,
+    /// Failures that were reported in this life. Those of a lease of an earlier life that nobody holds do not
+    /// count, and their attempt is given out once more under its old number.
+    failures: BTreeSet<LeaseId>,
+    /// The life in which an attempt was given out last.
+    given: BTreeMap<(TaskId, u32), Epoch>,
     safe: u64,
 }
 
@@ -42,8 +47,14 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
             Event::BrokerUp { recovered, .. } => journal.recover(*recovered),
             Event::Appended { lsn, fact, .. } => journal.note(*lsn, fact),
             Event::Synced { upto, .. } => journal.safe = *upto,
+            Event::LeaseGiven { lease, .. } => {
+                journal.given.insert((lease.task, lease.attempt.0), lease.epoch);
+            }
             Event::EndReported { lease, .. } if !journal.accepted.contains_key(&lease.task) => {
                 journal.orphans.insert(*lease);
+            }
+            Event::EndReported { lease, end, .. } if *end != AttemptEnd::Succeeded => {
+                journal.failures.insert(*lease);
             }
             Event::PromiseLeft { promise, .. } => {
                 let Some(lsn) = journal.unsafe_record(promise) else { continue };
@@ -65,7 +76,8 @@ impl<'a> Journal<'a> {
     fn recover(&mut self, recovered: u64) {
         let mut records = std::mem::take(&mut self.records);
         records.retain(|(lsn, _)| *lsn <= recovered);
-        *self = Self { safe: recovered, ..Self::default() };
+        let given = std::mem::take(&mut self.given);
+        *self = Self { safe: recovered, given, ..Self::default() };
         for (lsn, fact) in records {
             self.note(lsn, fact);
         }
@@ -126,7 +138,9 @@ impl<'a> Journal<'a> {
     /// The record that an acknowledged end has led to. Not every end leads to one: it may have been stale,
     /// or have handed the task back.
     fn end_of(&self, lease: &LeaseId) -> Option<u64> {
-        if self.orphans.contains(lease) {
+        let given = self.given.get(&(lease.task, lease.attempt.0));
+        let is_another = given.is_some_and(|epoch| *epoch != lease.epoch);
+        if self.orphans.contains(lease) || is_another && self.failures.contains(lease) {
             return None;
         }
         let ended = self.ended.get(&(lease.task, lease.attempt.0)).copied();

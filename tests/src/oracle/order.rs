@@ -5,13 +5,15 @@
 //! higher priority, or of equal priority and accepted earlier, is given out first. Whoever has waited
 //! longest must not be the one who waits again because a machine died.
 //!
+//! A task stands in its queue from the moment at which its record is safe: nothing is given out before.
+//!
 //! What leaves the broker at the same moment left together, in whatever order it was written. Tasks that
 //! wait for something else (a delay, a back-off, knowledge, the re-attach window) are not compared, nor are
 //! those that were put back from the dead set.
 //!
 //! Cannot see: the order among several that came back, nor among different kinds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ganger_common::{AttemptEnd, TaskId, limits};
 
@@ -29,6 +31,8 @@ type Rank = (std::cmp::Reverse<i16>, bool, usize);
 struct Queues {
     ready: BTreeMap<u8, BTreeSet<(Rank, TaskId)>>,
     places: BTreeMap<TaskId, (u8, Rank)>,
+    /// Accepted tasks whose record is not safe yet, with that record and their lines.
+    unsafe_yet: VecDeque<(u64, usize, TaskId)>,
     /// Tasks that were passed over at a moment, unless they leave at that moment, too: by whom.
     passed: Vec<(TaskId, TaskId, usize)>,
     /// Tasks that are not compared.
@@ -64,7 +68,14 @@ impl Queues {
                 let later = paused.map_or(0, |_| view.at(line).0 + 1_000_000);
                 self.held_until = self.held_until.max(later);
             }
-            Event::Appended { fact: Fact::Accepted(task), .. } => self.enter(view, line, *task, true),
+            Event::Appended { lsn, fact: Fact::Accepted(task), .. } => {
+                self.unsafe_yet.push_back((*lsn, line, *task));
+            }
+            Event::Synced { upto, .. } => {
+                while let Some((_, line, task)) = self.unsafe_yet.pop_front_if(|(lsn, ..)| *lsn <= *upto) {
+                    self.enter(view, line, task, true);
+                }
+            }
             Event::Appended { fact: Fact::AttemptEnded { task, end, .. }, .. } => {
                 self.leave(*task);
                 let is_back = matches!(end, AttemptEnd::Lost | AttemptEnd::Crashed | AttemptEnd::Interrupted);
@@ -101,6 +112,7 @@ impl Queues {
 
     fn leave(&mut self, task: TaskId) -> Option<Rank> {
         self.passed.retain(|(other, _, _)| *other != task);
+        self.unsafe_yet.retain(|(_, _, other)| *other != task);
         let (kind, rank) = self.places.remove(&task)?;
         self.ready.get_mut(&kind)?.remove(&(rank, task));
         Some(rank)
@@ -133,21 +145,21 @@ mod tests {
 
     fn begun() -> Script {
         let mut script = Script::journal();
-        script.wait_ms(6_000).submit(1).submit(2).submit(3).append_accepted(1);
+        script.wait_ms(6_000).submit(1).submit(2).submit(3).append_accepted(1).sync();
         script
     }
 
     #[test]
     fn first_come_first_served_passes() {
         let mut script = begun();
-        script.append_accepted(2).append_accepted(3).give(1, 1, 1).give(2, 2, 1).give(3, 1, 1);
+        script.append_accepted(2).sync().append_accepted(3).sync().give(1, 1, 1).give(2, 2, 1).give(3, 1, 1);
         script.passes(super::check);
     }
 
     #[test]
     fn a_task_that_lost_its_worker_goes_first() {
         let mut script = begun();
-        script.append_accepted(2).append_accepted(3).give(1, 1, 1).give(2, 2, 1);
+        script.append_accepted(2).sync().append_accepted(3).sync().give(1, 1, 1).give(2, 2, 1);
         script.attempt_ended(1, 1, 1, AttemptEnd::Lost).give(3, 2, 1).give(1, 2, 2);
         script.fails(super::check, "order", "came back");
     }
@@ -155,7 +167,7 @@ mod tests {
     #[test]
     fn a_task_that_lost_its_worker_and_goes_first_passes() {
         let mut script = begun();
-        script.append_accepted(2).append_accepted(3).give(1, 1, 1).give(2, 2, 1);
+        script.append_accepted(2).sync().append_accepted(3).sync().give(1, 1, 1).give(2, 2, 1);
         script.attempt_ended(1, 1, 1, AttemptEnd::Lost).give(1, 2, 2).give(3, 2, 1);
         script.passes(super::check);
     }
@@ -163,14 +175,14 @@ mod tests {
     #[test]
     fn the_older_goes_first() {
         let mut script = begun();
-        script.append_accepted(2).give(2, 1, 1);
+        script.append_accepted(2).sync().give(2, 1, 1);
         script.fails(super::check, "order", "goes first");
     }
 
     #[test]
     fn the_higher_priority_goes_first() {
         let mut script = begun();
-        script.options(|options| options.priority = 5).submit(4).append_accepted(4).give(1, 1, 1);
+        script.options(|options| options.priority = 5).submit(4).append_accepted(4).sync().give(1, 1, 1);
         script.fails(super::check, "order", "goes first");
     }
 
@@ -178,7 +190,7 @@ mod tests {
     fn what_waits_for_something_else_is_not_passed_by() {
         let mut script = begun();
         script.options(|options| (options.priority, options.delay_ms) = (5, 1_000)).submit(4);
-        script.append_accepted(4).give(1, 1, 1);
+        script.append_accepted(4).sync().give(1, 1, 1);
         script.passes(super::check);
     }
 }
