@@ -269,12 +269,12 @@ impl Scheduler {
     /// Takes a task that is not settled out of wherever it is.
     pub(crate) fn detach(&mut self, key: TaskKey) {
         let task = &self.arena[key];
-        let (kind, bytes) = (task.kind, task.data.len());
+        let (kind, bytes, age) = (task.kind, task.data.len(), task.seq);
         match task.state {
             State::Fresh => self.fresh.len -= 1,
             State::Ready | State::Gated { .. } => self.queues.remove(&mut self.arena, key),
             State::Delayed { due, .. } => {
-                self.timers.remove(due, Timer::TaskDue(key));
+                self.timers.remove(due, Timer::TaskDue { age, task: key });
                 self.delayed -= 1;
             }
             State::Assigned { worker, .. } => {
@@ -301,8 +301,9 @@ impl Scheduler {
     }
 
     pub(crate) fn delay(&mut self, key: TaskKey, due: Time, why: DelayReason) {
-        self.arena[key].state = State::Delayed { due, why };
-        self.timers.insert(due, Timer::TaskDue(key));
+        let task = &mut self.arena[key];
+        task.state = State::Delayed { due, why };
+        self.timers.insert(due, Timer::TaskDue { age: task.seq, task: key });
         self.delayed += 1;
     }
 

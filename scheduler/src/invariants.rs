@@ -59,7 +59,10 @@ impl Scheduler {
                 State::Gated { .. } => Some("gated"),
                 State::Delayed { due, .. } => {
                     delayed += 1;
-                    assert!(self.timers.contains(due, Timer::TaskDue(key)), "a delayed task has its timer");
+                    assert!(
+                        self.timers.contains(due, Timer::TaskDue { age: task.seq, task: key }),
+                        "a delayed task has its timer"
+                    );
                     None
                 }
                 State::Assigned { .. } => Some("assigned"),
@@ -180,7 +183,7 @@ impl Scheduler {
     fn check_timers(&self) {
         for (at, timer) in self.timers.iter() {
             let wanted = match *timer {
-                Timer::TaskDue(key) => match self.arena[key].state {
+                Timer::TaskDue { task: key, .. } => match self.arena[key].state {
                     State::Delayed { due, .. } => Some(due),
                     _ => None,
                 },

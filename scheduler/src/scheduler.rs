@@ -250,7 +250,7 @@ impl Scheduler {
                 self.slots.tick = None;
                 self.arm_tick();
             }
-            Timer::TaskDue(key) => self.on_task_due(key),
+            Timer::TaskDue { task, .. } => self.on_task_due(task),
             Timer::TaskExpires(key) => self.on_task_expires(key),
             Timer::RunLimit(key) => self.on_run_limit(key),
             Timer::WorkerSilent(key) => self.on_worker_silent(key),

@@ -15,8 +15,9 @@ use crate::worker::WorkerKey;
 pub(crate) enum Timer {
     /// Nothing to do but to notice whether the scheduler itself was stalled.
     Tick,
-    /// A delayed task becomes ready.
-    TaskDue(TaskKey),
+    /// A delayed task becomes ready. Of those that are due together the oldest goes first, wherever a
+    /// recovery has put it.
+    TaskDue { age: u64, task: TaskKey },
     /// A task that has not started settles as expired.
     TaskExpires(TaskKey),
     /// An attempt ran for too long and its worker did not stop it.
@@ -44,7 +45,7 @@ impl Timer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Tick => "tick",
-            Self::TaskDue(_) => "task due",
+            Self::TaskDue { .. } => "task due",
             Self::TaskExpires(_) => "task expires",
             Self::RunLimit(_) => "run limit",
             Self::WorkerSilent(_) => "worker silent",
