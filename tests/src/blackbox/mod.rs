@@ -15,7 +15,7 @@
 //! - [`fault`], [`trouble`], [`nemesis`]: what happens to them. [`incidents`]: when it did, and what it explains.
 //! - [`topics`]: the knowledge that is written meanwhile.
 //! - [`judge`]: the verdict. [`report`]: the figures.
-//! - [`run`]: a run from its beginning to its end.
+//! - [`mod@run`]: a run from its beginning to its end.
 
 pub mod clientele;
 pub mod fault;

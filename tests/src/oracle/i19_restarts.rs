@@ -44,6 +44,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 }
 
 fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story<'_>) {
+    let has_limit = story.spec.is_some_and(|spec| spec.options.run_limit_ms.is_some());
     let mut survivor = Survivor::default();
     let mut life = None;
     for step in view.steps(story) {
@@ -57,7 +58,7 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
             }
             Step::Forgotten => survivor = Survivor::default(),
             Step::Line(line, event) => {
-                if let Some(what) = survivor.objection(event) {
+                if let Some(what) = survivor.objection(event, has_limit) {
                     view.report(found, NAME, task, line, &what);
                 }
                 survivor.note(view, life.as_ref(), line, event);
@@ -67,13 +68,14 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
 }
 
 impl Survivor {
-    fn objection(&self, event: &Event) -> Option<String> {
+    fn objection(&self, event: &Event, has_limit: bool) -> Option<String> {
         let adopted = self.adopted?;
         match event {
             Event::LeaseGiven { lease, .. } => {
                 Some(format!("{lease:?} is given out; {adopted:?} came back and still runs"))
             }
-            Event::CancelSent { lease, stale: true, .. } if *lease == adopted => {
+            // The broker enforces a run limit itself when the worker does not.
+            Event::CancelSent { lease, stale: true, .. } if *lease == adopted && !has_limit => {
                 Some(format!("{adopted:?} came back, and its worker is told that it is stale"))
             }
             _ => None,
@@ -111,6 +113,8 @@ impl Survivor {
                 // What follows is for I5 and I7; a result must settle it.
                 self.adopted = self.adopted.filter(|_| *end == AttemptEnd::Succeeded);
             }
+            // A late success of an older attempt settles the task, and recalls this one.
+            Event::EndReported { end: AttemptEnd::Succeeded, .. } => self.adopted = None,
             // A session that comes anew without it has lost it.
             Event::WorkerKilled { .. } => self.adopted = None,
             _ => {}

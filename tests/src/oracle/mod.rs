@@ -9,9 +9,9 @@
 //! knows. What nobody knows may have happened or not, for ever; only the other two bind.
 //!
 //! One file for each invariant of the design, named by its number; each begins with what it checks, why,
-//! and what it cannot see. Beside them stand four rules that have no number there: [`order`] (what comes
-//! back goes to the front), [`credit`] (no free slot beside work that waits), [`reasons`] (no outcome
-//! without its reason, no budget overrun), and the order of the log itself in [`view`].
+//! and what it cannot see. Beside them stand four rules that have no number there: `order` (what comes
+//! back goes to the front), `credit` (no free slot beside work that waits), `reasons` (no outcome
+//! without its reason, no budget overrun), and the order of the log itself in `view`.
 //!
 //! Not here: damage to the data directory (I11) and the space that it takes (I17) belong to the journal on
 //! disk, which the simulator replaces; the journal's own tests hold them. Rights (I20) have no principals to

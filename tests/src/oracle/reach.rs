@@ -1,6 +1,6 @@
 //! When a worker could not be heard: the cause that every loss must have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ganger_common::WorkerId;
@@ -69,6 +69,8 @@ struct Gathering {
     there: BTreeMap<WorkerNo, WorkerId>,
     /// Since when a place has no session, is muted, or stands still.
     away: BTreeMap<WorkerNo, u64>,
+    /// Places that have a connection: a welcome that was still on one that is cut opens no session.
+    connected: BTreeSet<WorkerNo>,
     muted: BTreeMap<WorkerNo, u64>,
     paused: BTreeMap<WorkerNo, u64>,
     troubles: BTreeMap<WorkerId, Vec<Span>>,
@@ -98,8 +100,12 @@ impl Gathering {
             }
             Event::Cut { peer: Peer::Worker(worker), .. } => {
                 self.away.entry(*worker).or_insert(at);
+                self.connected.remove(worker);
             }
-            Event::Joined { peer: Peer::Worker(worker), .. } => {
+            Event::Connected { peer: Peer::Worker(worker), .. } => {
+                self.connected.insert(*worker);
+            }
+            Event::Joined { peer: Peer::Worker(worker), .. } if self.connected.contains(worker) => {
                 let since = self.away.remove(worker);
                 self.close(*worker, since, at);
             }

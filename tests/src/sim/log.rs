@@ -4,8 +4,6 @@
 //! ran, the wire what passed over it, the disk what it was given and what it kept, the fault injector what
 //! it did. The checker decides from this log alone whether everything that was promised was kept.
 
-use std::fmt;
-
 use ganger_common::message::Durability;
 use ganger_common::{
     Attempt, AttemptEnd, ConnId, Epoch, ErrorCode, Outcome, Revision, TaskId, TaskOptions, WorkerId,
@@ -323,16 +321,4 @@ pub fn map_checksum<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str, Rev
         }
     }
     Digest(hasher.finalize())
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:3}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
-    }
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.at, self.event)
-    }
 }

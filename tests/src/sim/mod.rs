@@ -36,6 +36,7 @@ mod run;
 pub mod runner;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod wire;
 mod worker;
 mod workload;

@@ -1,6 +1,6 @@
 //! The simulator held against the oracle: seeds that must pass, bugs that must be found.
 //!
-//! The ordinary run takes a dozen seeds of every profile. Many more run in the gate with `cargo sim`.
+//! The ordinary run takes ten seeds of every profile. Many more run in the gate with `cargo sim`.
 //! That the planted bugs are caught is shown by
 //! `cargo test --profile sim -p ganger-tests --features planted --test sim -- --nocapture`.
 

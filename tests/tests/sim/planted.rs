@@ -33,6 +33,9 @@ fn every_planted_bug_is_caught_within_2000_seeds() {
         let line = match first_catch(bug) {
             Some(catch) => {
                 let (profile, seed) = story(catch.story);
+                // What shows a bug must be right without it.
+                let wrong = crate::judge((profile, seed));
+                assert!(wrong.is_empty(), "{profile} {seed} fails without {bug}: {}", wrong[0]);
                 if !wanted.is_empty() {
                     eprintln!("{}", catch.text);
                 }

@@ -6,7 +6,7 @@ use crate::story;
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for (profile, seed) in (40..60).map(story) {
+    for (profile, seed) in (40..50).map(story) {
         let (one, other) = (run(seed, profile), run(seed, profile));
         let differs = one.log.entries().iter().zip(other.log.entries()).position(|(one, other)| one != other);
         if let Some(at) = differs {
