@@ -185,6 +185,9 @@ impl<J: Journal> Desk<J> {
                 Err(mpsc::TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
                 Err(mpsc::TryRecvError::Empty) if self.journal.tend()? => continue,
                 Err(mpsc::TryRecvError::Empty) => match self.journal.usage().is_short_of_room {
+                    // Tending has looked at the room. Whoever is not told that there is some again takes
+                    // nothing in, and then there is never a batch after which it would be told.
+                    is_short if is_short != self.progress.usage.is_short_of_room => return Ok(Woken::Pause),
                     true => self.orders.recv_timeout(LOOK_EVERY),
                     false => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 },
