@@ -75,7 +75,7 @@ impl World {
     pub(super) fn replicas_converged(&self) -> bool {
         let Some(scheduler) = self.broker.scheduler() else { return false };
         let newest = scheduler.status().revision;
-        self.workers.iter().all(|it| it.is_up() && it.knowledge.revision() == newest)
+        self.workers.iter().all(|it| it.has_caught_up(self.broker.epoch, newest))
     }
 
     pub(super) fn begin_audit(&mut self) {

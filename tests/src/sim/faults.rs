@@ -273,6 +273,7 @@ impl World {
                 Over::Leave(conn) => self.close_from_peer(conn, CutBy::Peer),
             }
         }
+        self.hurry();
         self.disk.slow_until = 0;
         self.disk.fails = false;
         self.disk.loses_power = false;

@@ -341,6 +341,19 @@ impl World {
         }
     }
 
+    /// Links are quick again: what a slow one still holds arrives at once.
+    pub(super) fn hurry(&mut self) {
+        let now = self.now;
+        for it in self.conns.values_mut() {
+            for pipe in [&mut it.up, &mut it.down] {
+                pipe.slow = 0;
+                pipe.last = pipe.last.min(now);
+                pipe.items.iter_mut().for_each(|(at, _)| *at = (*at).min(now));
+            }
+        }
+        self.pump_all();
+    }
+
     fn forget_if_over(&mut self, conn: ConnId) {
         let is_over = self
             .conns

@@ -69,6 +69,11 @@ impl WorkerNode {
         self.session.is_some()
     }
 
+    /// Whether it has joined this life of the broker's state, and its copy of the knowledge map is that far.
+    pub(super) fn has_caught_up(&self, epoch: Epoch, newest: Revision) -> bool {
+        self.is_up() && self.epoch == epoch && self.knowledge.revision() == newest
+    }
+
     pub(super) fn now(&self, now: u64) -> Time {
         Time(now - self.born)
     }
