@@ -8,7 +8,7 @@ use clap::Parser;
 use ganger_transport::Endpoint;
 
 use crate::settings::{Given, Origin, parse};
-use crate::values::{LogFormat, count, endpoint, filter, log_format, size, span, switch};
+use crate::values::{LogFormat, count, endpoint, filter, log_format, path, size, span, switch};
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $read:expr, $value:literal, $env:literal, $default:literal;)+) => {
@@ -28,6 +28,10 @@ macro_rules! settings {
             /// GANGER_INSECURE]
             #[arg(long)]
             pub insecure: bool,
+            /// Leave out the door, which checks what strangers send; only where nobody but this machine can
+            /// connect, and only to measure it [env: GANGER_DIRECT]
+            #[arg(long)]
+            pub direct: bool,
             $(
                 $(#[doc = $doc])+
                 #[arg(
@@ -44,17 +48,19 @@ macro_rules! settings {
         #[derive(Clone, PartialEq, Debug, Default)]
         pub(crate) struct Settings {
             pub(crate) insecure: Option<Given<bool>>,
+            pub(crate) direct: Option<Given<bool>>,
             $(pub(crate) $name: Option<Given<$ty>>,)+
         }
 
         impl Settings {
             /// The names of all settings, as they stand in a file.
             #[cfg(test)]
-            pub(crate) const NAMES: &[&str] = &["insecure", $(stringify!($name)),+];
+            pub(crate) const NAMES: &[&str] = &["insecure", "direct", $(stringify!($name)),+];
 
             pub(crate) fn from_flags(args: Args) -> Self {
                 Self {
                     insecure: args.insecure.then_some(Given { value: true, origin: Origin::Flag }),
+                    direct: args.direct.then_some(Given { value: true, origin: Origin::Flag }),
                     $($name: args.$name.map(|value| Given { value, origin: Origin::Flag }),)+
                 }
             }
@@ -63,6 +69,7 @@ macro_rules! settings {
             pub(crate) fn from_env(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
                 Ok(Self {
                     insecure: from_variable("GANGER_INSECURE", &get, switch)?,
+                    direct: from_variable("GANGER_DIRECT", &get, switch)?,
                     $($name: from_variable($env, &get, $read)?,)+
                 })
             }
@@ -71,6 +78,9 @@ macro_rules! settings {
             pub(crate) fn set(&mut self, name: &str, text: &str, origin: Origin) -> Option<Result<(), String>> {
                 if name == "insecure" {
                     return Some(parse(name, text, origin, switch).map(|given| self.insecure = Some(given)));
+                }
+                if name == "direct" {
+                    return Some(parse(name, text, origin, switch).map(|given| self.direct = Some(given)));
                 }
                 $(if is_named(stringify!($name), name) {
                     return Some(parse(name, text, origin, $read).map(|given| self.$name = Some(given)));
@@ -82,6 +92,7 @@ macro_rules! settings {
             pub(crate) fn or(self, there: Self) -> Self {
                 Self {
                     insecure: self.insecure.or(there.insecure),
+                    direct: self.direct.or(there.direct),
                     $($name: self.$name.or(there.$name),)+
                 }
             }
@@ -90,6 +101,7 @@ macro_rules! settings {
             pub(crate) fn place(&self, name: &str) -> String {
                 let origin = match name {
                     "insecure" => self.insecure.as_ref().map(|given| &given.origin),
+                    "direct" => self.direct.as_ref().map(|given| &given.origin),
                     $(_ if is_named(stringify!($name), name) => {
                         self.$name.as_ref().map(|given| &given.origin)
                     })+
@@ -108,6 +120,11 @@ settings! {
     workers: Endpoint = endpoint, "ENDPOINT", "GANGER_WORKERS", "tcp://127.0.0.1:7711";
     /// Where knowledge and broadcasts are published
     knowledge: Endpoint = endpoint, "ENDPOINT", "GANGER_KNOWLEDGE", "tcp://127.0.0.1:7712";
+    /// The broker's own secret key (see ganger keygen); with it everything is encrypted, and only those may
+    /// connect whose keys are authorised
+    secret_key: PathBuf = path, "FILE", "GANGER_SECRET_KEY", "none";
+    /// The public keys that may connect, one a line with what they may do; read again on SIGHUP
+    authorised_keys: PathBuf = path, "FILE", "GANGER_AUTHORISED_KEYS", "none";
     /// How often peers say that they live; shorter finds the dead sooner and costs messages
     heartbeat: Duration = span, "DURATION", "GANGER_HEARTBEAT", "1s";
     /// A peer is dead after this many heartbeats of silence; fewer mistake busy peers for dead ones

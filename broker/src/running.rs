@@ -6,12 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ganger_common::Epoch;
 use ganger_common::message::Durability;
 use ganger_transport::zmq::{ZmqPublisher, ZmqServer};
-use ganger_transport::{Endpoint, Limits, Publisher, Server, raise_nofile_limit};
+use ganger_transport::{Endpoint, Publisher, Server, raise_nofile_limit};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
+use crate::entrance::Posts;
 use crate::error::BrokerError;
 use crate::journal::MemoryJournal;
+use crate::keys::{KeyRing, Port};
 use crate::server::{self, Sockets, Stop};
 
 /// Starts brokers.
@@ -33,6 +35,7 @@ pub struct Endpoints {
 #[derive(Debug)]
 pub struct RunningBroker {
     endpoints: Endpoints,
+    keys: Option<KeyRing>,
     stop: mpsc::Sender<Stop>,
     thread: Option<JoinHandle<Result<(), BrokerError>>>,
 }
@@ -44,13 +47,17 @@ impl Broker {
     /// When a setting is not allowed, an endpoint is in use, or the system refuses.
     pub fn start(config: Config) -> Result<RunningBroker, BrokerError> {
         config.check()?;
-        if let Some((name, endpoint)) = config.exposed() {
+        let keys = config.entrance.keys()?;
+        if keys.is_none()
+            && let Some((name, endpoint)) = config.exposed()
+        {
             tracing::warn!(
                 "INSECURE: other machines can reach {name} at {endpoint}; nothing is encrypted, and whoever \
                  connects may submit, work and read everything"
             );
         }
         raise_nofile_limit();
+        let posts = Posts::put_up(&config, keys.clone())?;
         let (stop, stopped) = mpsc::channel(4);
         let (listening, is_listening) = std::sync::mpsc::channel();
         let io = |what| move |source| BrokerError::Io { what, source };
@@ -62,7 +69,7 @@ impl Broker {
             .name("ganger-broker".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let (sockets, endpoints) = match bind(&config).await {
+                    let (sockets, endpoints) = match bind(&config, &posts).await {
                         Ok(bound) => bound,
                         Err(error) => {
                             let _ = listening.send(Err(error));
@@ -72,7 +79,8 @@ impl Broker {
                     let scheduler = scheduler_config(&config, &endpoints);
                     let _ = listening.send(Ok(endpoints));
                     let journal = MemoryJournal::default();
-                    server::run(scheduler, config.drain_deadline, sockets, journal, stopped).await
+                    let (guard, deadline) = (posts.guard(), config.drain_deadline);
+                    server::run_guarded(scheduler, deadline, sockets, journal, guard, stopped).await
                 })
             })
             .map_err(io("cannot start the broker's thread"))?;
@@ -80,7 +88,7 @@ impl Broker {
             what: "the broker's thread ended",
             source: std::io::Error::other("no answer"),
         })??;
-        Ok(RunningBroker { endpoints, stop, thread: Some(thread) })
+        Ok(RunningBroker { endpoints, keys, stop, thread: Some(thread) })
     }
 }
 
@@ -88,6 +96,11 @@ impl RunningBroker {
     /// Where it listens, with the ports that the system chose.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// The keys that may connect; none, when everybody may.
+    pub fn keys(&self) -> Option<&KeyRing> {
+        self.keys.as_ref()
     }
 
     /// Asks it to end. A second request while one waits to be seen changes nothing.
@@ -121,12 +134,14 @@ impl Drop for RunningBroker {
     }
 }
 
-async fn bind(config: &Config) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endpoints), BrokerError> {
+async fn bind(
+    config: &Config,
+    posts: &Posts,
+) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endpoints), BrokerError> {
     let failed = |flag| move |source| BrokerError::Bind { flag, source };
-    let clients = ZmqServer::bind(&config.clients, Limits::default()).await.map_err(failed("--clients"))?;
-    let workers = ZmqServer::bind(&config.workers, Limits::default()).await.map_err(failed("--workers"))?;
-    let knowledge =
-        ZmqPublisher::bind(&config.knowledge, Limits::publisher()).await.map_err(failed("--knowledge"))?;
+    let clients = posts.server(&config.clients, Port::Clients).await.map_err(failed("--clients"))?;
+    let workers = posts.server(&config.workers, Port::Workers).await.map_err(failed("--workers"))?;
+    let knowledge = posts.publisher(&config.knowledge).await.map_err(failed("--knowledge"))?;
     let endpoints = Endpoints {
         clients: clients.endpoint().clone(),
         workers: workers.endpoint().clone(),

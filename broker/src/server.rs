@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::error::BrokerError;
 use crate::journal::Journal;
+use crate::keys::Guard;
 use crate::shell::{Shell, Side};
 
 /// Events taken in before their effects are carried out. More would let replies wait, fewer would make
@@ -62,7 +63,20 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
     journal: J,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
+    run_guarded(config, drain_deadline, sockets, journal, Guard::default(), stop).await
+}
+
+/// The same, with somebody who sees to it that nobody does more than they may.
+pub(crate) async fn run_guarded<S: Server, P: Publisher, J: Journal>(
+    config: ganger_scheduler::Config,
+    drain_deadline: Duration,
+    sockets: Sockets<S, P>,
+    journal: J,
+    guard: Guard,
+    stop: mpsc::Receiver<Stop>,
+) -> Result<(), BrokerError> {
     let mut shell = Shell::new(config, sockets, journal);
+    shell.guard = guard;
     let mut inbox = Inbox::new(stop);
     while !shell.is_drained() {
         inbox.collect(&mut shell.sockets)?;

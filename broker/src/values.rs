@@ -1,5 +1,6 @@
 //! How single settings are written. Each function's error says what would be right.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -44,6 +45,14 @@ pub(crate) fn count<T: FromStr>(text: &str) -> Result<T, String> {
 /// `true` or `false`.
 pub(crate) fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "write true or false".to_owned())
+}
+
+/// A file.
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    match text.is_empty() {
+        true => Err("write the path of a file".to_owned()),
+        false => Ok(text.into()),
+    }
 }
 
 /// Where a socket listens.

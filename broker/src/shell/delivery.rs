@@ -33,6 +33,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 self.carry_out_one(effect)?;
             }
             if self.batch.is_empty() {
+                self.guard.decided();
                 return Ok(());
             }
             let upto = self.journal.append(&mut self.batch)?;
@@ -42,7 +43,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
 
     fn carry_out_one(&mut self, effect: Effect) -> Result<(), BrokerError> {
         match effect {
-            Effect::Append { lsn, record } => self.batch.push((lsn, record)),
+            Effect::Append { lsn, record } => {
+                self.guard.on_record(&record);
+                self.batch.push((lsn, record));
+            }
             Effect::ToClient { conn, reply } => self.tell_client(conn, reply),
             Effect::ToWorker { conn, command } => self.tell_worker(conn, command),
             Effect::Publish(publication) => {
@@ -71,7 +75,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                     pre.merge_into(refused);
                 }
             }
-            ClientReply::Status { status, .. } => status.counters.extend(self.counters.by_name()),
+            ClientReply::Status { status, .. } => {
+                status.counters.extend(self.counters.by_name());
+                status.counters.extend(self.guard.figures());
+            }
             _ => {}
         }
         let weight = match reply {

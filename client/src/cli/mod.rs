@@ -8,6 +8,7 @@ mod drain;
 mod exit;
 mod explain;
 mod fetch;
+mod keygen;
 mod knowledge;
 mod lines;
 mod output;
@@ -69,6 +70,7 @@ async fn run(mut context: Context, command: Command) -> Result<(), Exit> {
         Command::Publish(args) => publish::publish(context, args).await,
         Command::Subscribe(args) => publish::subscribe(context, args).await,
         Command::Bench(args) => bench::run(context, args).await,
+        Command::Keygen(args) => keygen::run(context, &args),
     };
     context.close().await;
     result.and(context.output.flush())
