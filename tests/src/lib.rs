@@ -21,7 +21,6 @@ mod nursery;
 pub mod process;
 pub mod procfs;
 pub mod python;
-pub mod python;
 pub mod raw;
 pub mod scale;
 pub mod verdict;
