@@ -14,6 +14,7 @@
 //! - [`blackbox`]: the whole system as processes, with faults, judged by a log of its own.
 //! - [`scale`]: how large a scenario runs, and which run alone.
 //! - [`sim`]: the whole system in one thread, under a seed and with faults.
+//! - [`exchange`]: tasks through the hot parts without sockets, and the instructions that they take.
 //! - [`oracle`]: whether a run of it kept everything that was promised.
 
 pub mod binaries;
@@ -22,6 +23,7 @@ pub mod cluster;
 pub mod customer;
 pub mod diary;
 pub mod dice;
+pub mod exchange;
 mod nursery;
 pub mod oracle;
 #[cfg(feature = "planted")]
