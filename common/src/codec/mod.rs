@@ -8,6 +8,7 @@
 
 mod array;
 mod bounded;
+pub(crate) mod direct;
 mod texts;
 
 pub(crate) use array::array;
@@ -77,6 +78,13 @@ pub trait Message<'a>: Sized {
 
     /// Appends the body.
     fn encode_body(&self, into: &mut Encoder<'_>) -> Result<(), rmp_serde::encode::Error>;
+
+    /// Decodes the body of a message that is nearly always the same shape, if it is in that shape. `None`
+    /// says nothing about the bytes: [`decode_body`](Self::decode_body) does.
+    fn read_direct(kind: &str, body: &'a [u8]) -> Option<Self>;
+
+    /// Appends the body, if the message is one of those. The bytes are the same either way.
+    fn write_direct(&self, into: &mut Vec<u8>) -> bool;
 }
 
 /// The unread rest of a frame while it is decoded.
@@ -95,10 +103,17 @@ pub fn decode<'a, M: Message<'a>>(frame: &'a [u8]) -> Result<M, DecodeError> {
     if frame.len() > MESSAGE_BYTES_MAX {
         return Err(DecodeError::TooLarge { bytes: frame.len() });
     }
+    let envelope = envelope(frame);
+    // What is read directly has no text that is too long: each was held against a limit below that one.
+    if let Ok((2, kind, rest)) = envelope
+        && let Some(message) = M::read_direct(kind, rest)
+    {
+        return Ok(message);
+    }
     if texts::has_too_long(frame) {
         return Err(DecodeError::LongText);
     }
-    let (parts, kind, rest) = envelope(frame)?;
+    let (parts, kind, rest) = envelope?;
     let mut body = Body::from_read_ref(rest);
     body.set_max_depth(DEPTH_MAX);
     let message = M::decode_body(kind, &mut body)?;
@@ -126,6 +141,9 @@ pub fn encode_into<'a, M: Message<'a>>(message: &M, buffer: &mut Vec<u8>) {
     debug_assert!(kind.len() < 32, "message types are short");
     buffer.push(Marker::FixStr(kind.len() as u8).to_u8());
     buffer.extend_from_slice(kind.as_bytes());
+    if message.write_direct(buffer) {
+        return;
+    }
     let mut encoder = rmp_serde::Serializer::new(buffer).with_struct_map();
     // Writing to a Vec cannot fail, and every sequence of ours knows its length beforehand: those are the
     // only errors that this serializer has.
@@ -169,9 +187,13 @@ fn at_end(body: &mut Body<'_>) -> bool {
     }
 }
 
-/// Declares the messages of one direction as an enum, with their types on the wire.
+/// Declares the messages of one direction as an enum, with their types on the wire; the one after `direct`
+/// is the one that carries tasks.
 macro_rules! messages {
-    ($(#[$doc:meta])* pub enum $name:ident<'a> { $($(#[$vdoc:meta])* $kind:literal => $variant:ident($body:ty),)+ }) => {
+    (
+        $(#[$doc:meta])* pub enum $name:ident<'a> { $($(#[$vdoc:meta])* $kind:literal => $variant:ident($body:ty),)+ }
+        direct $dkind:literal => $direct:ident
+    ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Debug)]
         pub enum $name<'a> {
@@ -209,6 +231,21 @@ macro_rules! messages {
                 match self {
                     $(Self::$variant(body) => $crate::codec::put(body, into),)+
                 }
+            }
+
+            fn read_direct(kind: &str, body: &'a [u8]) -> Option<Self> {
+                match kind {
+                    $dkind => $crate::codec::direct::read(body).map(Self::$direct),
+                    _ => None,
+                }
+            }
+
+            fn write_direct(&self, into: &mut Vec<u8>) -> bool {
+                match self {
+                    Self::$direct(body) => $crate::codec::direct::Direct::write(body, into),
+                    _ => return false,
+                }
+                true
             }
         }
     };

@@ -53,6 +53,7 @@ messages! {
         /// Closes the session. Its tasks go on.
         "goodbye" => Goodbye(Goodbye<'a>),
     }
+    direct "submit" => Submit
 }
 
 messages! {
@@ -91,6 +92,7 @@ messages! {
         /// The broker closes the session, and says why.
         "goodbye" => Goodbye(Goodbye<'a>),
     }
+    direct "outcomes" => Outcomes
 }
 
 messages! {
@@ -113,6 +115,7 @@ messages! {
         /// Closes the session: whatever is still leased here goes back at once.
         "goodbye" => Goodbye(Goodbye<'a>),
     }
+    direct "report" => Report
 }
 
 messages! {
@@ -141,4 +144,5 @@ messages! {
         /// The broker closes the session, and says why.
         "goodbye" => Goodbye(Goodbye<'a>),
     }
+    direct "tasks" => Tasks
 }
