@@ -40,7 +40,7 @@ impl Scheduler {
             Record::AttemptEnded(ended) => self.apply_attempt_ended(ended),
             Record::Settled { at, tasks } => {
                 for settlement in tasks {
-                    self.apply_settlement(at, settlement);
+                    self.apply_settlement(at, None, settlement);
                 }
             }
             Record::Retried { at, tasks } => {
@@ -189,9 +189,10 @@ impl Scheduler {
         ended.retry_at.map(|at| self.time_after(ended.at, at.since(ended.at)))
     }
 
-    pub(crate) fn apply_settlement(&mut self, at: Wall, settlement: Settlement) {
+    /// Whoever knows the slot of the task already says so.
+    pub(crate) fn apply_settlement(&mut self, at: Wall, key: Option<TaskKey>, settlement: Settlement) {
         let seq = self.number();
-        let Some(key) = self.arena.find(settlement.task) else { return };
+        let Some(key) = key.or_else(|| self.arena.find(settlement.task)) else { return };
         if self.arena[key].is_settled() {
             return;
         }

@@ -80,13 +80,25 @@ enum Slot {
 const CHUNK: usize = 4_096;
 const SHARDS: usize = 256;
 
+/// How many of the first tasks of a list are looked at before the index is asked. Ends come nearly in the
+/// order in which the tasks were given, with as many out of order as a worker has processors.
+const NEAR: usize = 4;
+
 /// All tasks that are remembered.
 #[derive(Debug)]
 pub(crate) struct Arena {
     chunks: Vec<Vec<Slot>>,
     free: TaskKey,
-    shards: Vec<HashTable<TaskKey>>,
+    shards: Vec<HashTable<Place>>,
     hasher: FixedState,
+}
+
+/// Where the index says that a task is. A part of the hash stands beside it: neither growing the index nor
+/// passing over another task then has to fetch a slot from far away in memory.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    key: TaskKey,
 }
 
 impl Arena {
@@ -100,23 +112,44 @@ impl Arena {
     }
 
     pub(crate) fn find(&self, id: TaskId) -> Option<TaskKey> {
-        let hash = self.hasher.hash_one(id);
-        self.shards[shard(hash)].find(hash, |key| self[*key].id == id).copied()
+        let hash = self.hash(id);
+        let (shard, spread) = spread(hash);
+        let is_it = |place: &Place| place.hash == hash && self[place.key].id == id;
+        self.shards[shard].find(spread, is_it).map(|place| place.key)
+    }
+
+    /// The same, by whoever remembers the slot that the task was in: nearly always it still is.
+    pub(crate) fn find_at(&self, key: TaskKey, id: TaskId) -> Option<TaskKey> {
+        match self.get(key) {
+            Some(task) if task.id == id => Some(key),
+            _ => self.find(id),
+        }
+    }
+
+    /// A task that is probably among the first of one of these lists, and in the arena anyhow.
+    pub(crate) fn find_near(&self, lists: [&List; 2], id: TaskId) -> Option<TaskKey> {
+        let mut near = lists.into_iter().flat_map(|list| self.walk(list).take(NEAR));
+        near.find(|key| self[*key].id == id).or_else(|| self.find(id))
+    }
+
+    /// The part of the hash that is kept.
+    fn hash(&self, id: TaskId) -> u32 {
+        (self.hasher.hash_one(id) >> 32) as u32
     }
 
     /// Stores a task whose id is not known yet.
     pub(crate) fn insert(&mut self, task: Task) -> TaskKey {
-        let hash = self.hasher.hash_one(task.id);
+        let hash = self.hash(task.id);
         let key = self.take_slot(task);
-        let (chunks, hasher) = (&self.chunks, &self.hasher);
-        self.shards[shard(hash)].insert_unique(hash, key, |key| hasher.hash_one(used(chunks, *key).id));
+        let (shard, place) = (spread(hash).0, Place { hash, key });
+        self.shards[shard].insert_unique(spread(hash).1, place, |place| spread(place.hash).1);
         key
     }
 
     /// Forgets a task that is in no list.
     pub(crate) fn remove(&mut self, key: TaskKey) -> Task {
-        let hash = self.hasher.hash_one(self[key].id);
-        if let Ok(entry) = self.shards[shard(hash)].find_entry(hash, |other| *other == key) {
+        let (shard, spread) = spread(self.hash(self[key].id));
+        if let Ok(entry) = self.shards[shard].find_entry(spread, |other| other.key == key) {
             entry.remove();
         }
         let slot = &mut self.chunks[key.0 as usize / CHUNK][key.0 as usize % CHUNK];
@@ -272,7 +305,9 @@ fn used(chunks: &[Vec<Slot>], key: TaskKey) -> &Task {
     }
 }
 
-/// The table within a shard uses the low bits and the top seven; these lie between.
-fn shard(hash: u64) -> usize {
-    (hash >> 40) as usize % SHARDS
+/// The shard of a hash, and the hash for the table within it: that uses the low bits and the top seven, the
+/// shard those between.
+fn spread(hash: u32) -> (usize, u64) {
+    let spread = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((spread >> 40) as usize % SHARDS, spread)
 }

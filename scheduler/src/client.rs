@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ganger_common::{Attempt, ClientId, ConnId, Outcome, SessionToken, TaskId};
 
+use crate::arena::TaskKey;
 use crate::record::Lsn;
 use crate::time::Time;
 
@@ -49,6 +50,8 @@ pub(crate) struct Waiting {
     /// Not to be told before the journal has this.
     pub(crate) lsn: Lsn,
     pub(crate) task: TaskId,
+    /// The slot that it was in: another task's, perhaps, when it is told.
+    pub(crate) key: TaskKey,
     pub(crate) outcome: Outcome,
     /// The try that it names. With the outcome it tells this settlement from one after a retry, whose record
     /// the journal may not have.

@@ -320,6 +320,6 @@ impl Scheduler {
         let outcome = ganger_common::Outcome::Expired;
         let task = &self.arena[key];
         let item = crate::apply::settlement(task.id, outcome, task.attempt, Cause::Expired);
-        self.settle(item);
+        self.settle(key, item);
     }
 }

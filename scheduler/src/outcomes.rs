@@ -14,32 +14,47 @@ use crate::scheduler::Scheduler;
 use crate::task::{State, Task};
 use crate::worker::WorkerKey;
 
+/// Outcomes that tasks were given and that are not written down yet. Nothing forgets a task before they are.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    items: Vec<Settlement>,
+    keys: Vec<TaskKey>,
+}
+
+impl Settled {
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self { items: Vec::with_capacity(count), keys: Vec::with_capacity(count) }
+    }
+
+    pub(crate) fn push(&mut self, key: TaskKey, settlement: Settlement) {
+        self.items.push(settlement);
+        self.keys.push(key);
+    }
+}
+
 impl Scheduler {
     /// Gives one task its outcome.
-    pub(crate) fn settle(&mut self, settlement: Settlement) {
-        let mut settled = Vec::with_capacity(1);
-        self.settle_into(&mut settled, settlement);
+    pub(crate) fn settle(&mut self, key: TaskKey, settlement: Settlement) {
+        let mut settled = Settled::default();
+        self.settle_into(&mut settled, key, settlement);
         self.book_settled(settled);
     }
 
     /// Gives a task its outcome at once, so that whatever else the same message says of it finds it
     /// settled; [`book_settled`](Self::book_settled) writes all of them down together.
-    pub(crate) fn settle_into(&mut self, settled: &mut Vec<Settlement>, settlement: Settlement) {
-        self.apply_settlement(self.now.wall, settlement.clone());
-        settled.push(settlement);
+    pub(crate) fn settle_into(&mut self, settled: &mut Settled, key: TaskKey, settlement: Settlement) {
+        self.apply_settlement(self.now.wall, Some(key), settlement.clone());
+        settled.push(key, settlement);
     }
 
     /// Writes outcomes down, and tells those who want to know.
-    pub(crate) fn book_settled(&mut self, settled: Vec<Settlement>) {
-        if settled.is_empty() {
+    pub(crate) fn book_settled(&mut self, settled: Settled) {
+        if settled.items.is_empty() {
             return;
         }
-        let ids: Vec<_> = settled.iter().map(|settlement| settlement.task).collect();
-        self.out.append(Record::Settled { at: self.now.wall, tasks: settled });
-        for id in ids {
-            if let Some(key) = self.arena.find(id) {
-                self.announce(key);
-            }
+        self.out.append(Record::Settled { at: self.now.wall, tasks: settled.items });
+        for key in settled.keys {
+            self.announce(key);
         }
     }
 
@@ -48,7 +63,7 @@ impl Scheduler {
         let lsn = self.out.appended();
         let task = &mut self.arena[key];
         let Some(outcome) = task.outcome() else { return };
-        let waiting = Waiting { lsn, task: task.id, outcome, attempt: task.attempt };
+        let waiting = Waiting { lsn, task: task.id, key, outcome, attempt: task.attempt };
         let owner = task.owner.take();
         let others: Vec<ClientKey> = match &mut task.extra {
             Some(extra) => {
@@ -86,7 +101,7 @@ impl Scheduler {
                 self.awaiting_journal.push(key);
                 break;
             }
-            let found = self.arena.find(next.task);
+            let found = self.arena.find_at(next.key, next.task);
             #[cfg(feature = "planted")]
             if found.is_none() && crate::planted::is(crate::planted::Bug::ForgottenUntold) {
                 client.stream.waiting.pop_front();

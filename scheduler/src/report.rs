@@ -9,6 +9,7 @@ use ganger_common::{Attempt, AttemptEnd, ConnId, ErrorCode, Outcome};
 use crate::arena::TaskKey;
 use crate::effect::{Effect, WorkerCommand};
 use crate::input::{EndDetail, Ended};
+use crate::outcomes::Settled;
 use crate::record::{AttemptEnded, Cause, Record, Settlement};
 use crate::scheduler::Scheduler;
 use crate::task::State;
@@ -38,7 +39,7 @@ impl Scheduler {
         self.learn(worker, &report);
         self.order_returns(&mut report.ended);
         let mut stale = Vec::new();
-        let mut settled = Vec::with_capacity(report.ended.len());
+        let mut settled = Settled::with_capacity(report.ended.len());
         for ended in report.ended {
             let lease = Lease { task: ended.task, epoch: ended.epoch, attempt: ended.attempt };
             if !self.on_ended(worker, ended, &mut settled) {
@@ -74,9 +75,17 @@ impl Scheduler {
         }
     }
 
+    /// A task that a worker speaks of: most likely one of the first that it has.
+    fn find_leased(&self, worker: WorkerKey, task: ganger_common::TaskId) -> Option<TaskKey> {
+        match self.fleet.get(worker) {
+            Some(worker) => self.arena.find_near([&worker.running, &worker.assigned], task),
+            None => self.arena.find(task),
+        }
+    }
+
     /// Notes a start. Returns whether the worker waits to be told that it may run.
     fn on_started(&mut self, worker: WorkerKey, lease: &Lease) -> bool {
-        let Some(key) = self.arena.find(lease.task) else { return false };
+        let Some(key) = self.find_leased(worker, lease.task) else { return false };
         if !self.arena[key].is_leased_to(worker, lease.epoch, lease.attempt) {
             return false;
         }
@@ -121,14 +130,14 @@ impl Scheduler {
     }
 
     /// Takes in the end of one attempt. Returns whether it counted for anything.
-    fn on_ended(&mut self, worker: WorkerKey, ended: Ended, settled: &mut Vec<Settlement>) -> bool {
+    fn on_ended(&mut self, worker: WorkerKey, ended: Ended, settled: &mut Settled) -> bool {
         let lease = (ended.task, ended.epoch, ended.attempt);
         let was_revoked = self.fleet.get_mut(worker).is_some_and(|worker| worker.revoked.remove(&lease));
         #[cfg(feature = "planted")]
         if was_revoked && crate::planted::is(crate::planted::Bug::CreditLeaks) {
             self.fleet.get_mut(worker).map(|worker| worker.revoked.insert(lease));
         }
-        let Some(key) = self.arena.find(ended.task) else {
+        let Some(key) = self.find_leased(worker, ended.task) else {
             self.orphans.drop_lease(worker, ended.task);
             let Some(class) = self.fleet.get(worker).map(|worker| worker.class) else { return false };
             let open = self.slots.reattach.is_some();
@@ -150,7 +159,7 @@ impl Scheduler {
             && crate::planted::is(crate::planted::Bug::SettledTwice)
         {
             let id = self.fleet.get(worker).map(|worker| worker.id);
-            settled.push(success(&ended, id));
+            settled.push(key, success(&ended, id));
             return true;
         }
         // The lease has moved on. Only a success still means something, and only while nobody else has
@@ -162,7 +171,7 @@ impl Scheduler {
             self.counters.late_successes += 1;
             self.revoke(key, Some(ErrorCode::Stale));
             let worker = self.fleet.get(worker).map(|worker| worker.id);
-            self.settle_into(settled, success(&ended, worker));
+            self.settle_into(settled, key, success(&ended, worker));
         }
         // The end of a revoked lease is expected; it frees the slot.
         is_late_success || was_revoked
@@ -183,19 +192,19 @@ impl Scheduler {
     }
 
     /// The current attempt of a task ended.
-    fn end_attempt(&mut self, key: TaskKey, ended: Ended, settled: &mut Vec<Settlement>) {
+    fn end_attempt(&mut self, key: TaskKey, ended: Ended, settled: &mut Settled) {
         match ended.end {
             AttemptEnd::Succeeded => {
                 self.counters.attempts_succeeded += 1;
                 let worker = self.arena[key].holder().and_then(|worker| self.fleet.get(worker));
                 let settlement = success(&ended, worker.map(|worker| worker.id));
-                self.settle_into(settled, settlement);
+                self.settle_into(settled, key, settlement);
             }
             AttemptEnd::Returned => self.give_back(key),
             AttemptEnd::Failed | AttemptEnd::TimedOut => {
                 let detail = ended.detail.map(|detail| *detail).unwrap_or_default();
                 if let Some(settlement) = self.fail(key, ended.end, ended.run_us, detail) {
-                    self.settle_into(settled, settlement);
+                    self.settle_into(settled, key, settlement);
                 }
             }
             // A worker never reports a crash, and one that stops a task for no reason of ours has been
@@ -300,7 +309,7 @@ impl Scheduler {
         let crashes = if crate::planted::is(crate::planted::Bug::CrashesNotCounted) { 0 } else { crashes };
         if crashes >= most {
             let settlement = self.burial(Outcome::Dead, Cause::Crashes, note);
-            self.settle(settlement);
+            self.settle(key, settlement);
         } else {
             self.commit(Record::AttemptEnded(note));
         }
@@ -329,7 +338,7 @@ impl Scheduler {
         let detail = EndDetail { error: Some(error), ..EndDetail::default() };
         self.revoke(key, Some(ErrorCode::Stale));
         if let Some(settlement) = self.fail(key, AttemptEnd::TimedOut, ran, detail) {
-            self.settle(settlement);
+            self.settle(key, settlement);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::client::{ClientKey, Waiting};
 use crate::client_session::refusal;
 use crate::effect::{ClientReply, Refusal};
 use crate::input::NewTask;
+use crate::outcomes::Settled;
 use crate::record::{Cause, Record};
 use crate::scheduler::Scheduler;
 use crate::task::Task;
@@ -79,6 +80,8 @@ impl Scheduler {
             (client.stream.waiting.len(), client.unsettled, client.unsettled_bytes)
         });
         let mut sorted = Sorted { fresh: Vec::with_capacity(tasks.len()), ..Sorted::default() };
+        // Batches are mostly of one kind, and share its name.
+        let mut last_kind: Option<Arc<str>> = None;
         for (index, task) in tasks.into_iter().enumerate() {
             if let Some(key) = self.arena.find(task.id) {
                 sorted.known.push(key);
@@ -88,8 +91,11 @@ impl Scheduler {
                 Ok(()) => {
                     self.counters.payloads_large += u64::from(task.payload.len() > PAYLOAD_BYTES_WARN);
                     sorted.fresh_bytes += task.payload.len();
-                    if self.queues.find(&task.kind).is_none() {
-                        sorted.fresh_kinds.insert(task.kind.clone());
+                    if !last_kind.as_ref().is_some_and(|last| Arc::ptr_eq(last, &task.kind)) {
+                        if self.queues.find(&task.kind).is_none() {
+                            sorted.fresh_kinds.insert(task.kind.clone());
+                        }
+                        last_kind = Some(task.kind.clone());
                     }
                     sorted.fresh.push(task);
                 }
@@ -182,12 +188,12 @@ impl Scheduler {
         };
         self.out.append(Record::Accepted { at: self.now.wall, tasks: fresh });
         self.note_fresh();
-        let mut settled = Vec::new();
+        let mut settled = Settled::default();
         for id in reunited {
             if let Some(key) = self.arena.find(id)
                 && let Some(settlement) = self.reunite(key)
             {
-                self.settle_into(&mut settled, settlement);
+                self.settle_into(&mut settled, key, settlement);
             }
         }
         self.book_settled(settled);
@@ -216,7 +222,7 @@ impl Scheduler {
         let task = &mut self.arena[key];
         if let Some(outcome) = task.outcome() {
             let (lsn, attempt) = (self.out.appended(), task.attempt);
-            let waiting = Waiting { lsn, task: task.id, outcome, attempt };
+            let waiting = Waiting { lsn, task: task.id, key, outcome, attempt };
             return self.clients.tell(client, waiting);
         }
         if task.owner.is_none_or(|owner| self.clients.get(owner).is_none()) {
@@ -237,7 +243,7 @@ impl Scheduler {
 
     pub(crate) fn on_cancel(&mut self, conn: ConnId, req: u64, tasks: &[TaskId]) {
         let mut refused = Vec::new();
-        let mut cancelled = Vec::new();
+        let mut cancelled = Settled::default();
         for (index, id) in tasks.iter().enumerate() {
             let Some(key) = self.arena.find(*id) else {
                 refused.push(unknown(index));
@@ -251,7 +257,7 @@ impl Scheduler {
                     self.revoke(key, None);
                     let attempt = self.arena[key].attempt;
                     let settlement = settlement(*id, Outcome::Cancelled, attempt, Cause::Cancelled);
-                    self.settle_into(&mut cancelled, settlement);
+                    self.settle_into(&mut cancelled, key, settlement);
                 }
                 Some(Outcome::Cancelled) => {}
                 Some(outcome) => {

@@ -11,9 +11,9 @@ use ganger_scheduler::input::{
     ClientRequest, EndDetail, Ended, Held, KnowledgeOp, NewTask, TaskFilter, WorkerHello, WorkerRequest,
 };
 
-use super::keep;
 use super::refused::{PreRefused, Refused};
 use super::undecodable::check_version;
+use super::{Keeper, keep};
 use crate::kinds::Kinds;
 
 /// What a message turned out to be.
@@ -94,6 +94,7 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
 fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incoming<ClientRequest> {
     let mut refused = PreRefused::default();
     let mut tasks = Vec::with_capacity(submit.tasks.len());
+    let mut keeper = Keeper::of(frame);
     for (place, task) in submit.tasks.into_iter().enumerate() {
         if let Err((code, text)) = check(&task) {
             refused.refuse(place, code, text);
@@ -103,7 +104,7 @@ fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incomin
         tasks.push(NewTask {
             id: task.id,
             kind: kinds.name(&task.kind),
-            payload: keep(frame, task.payload.0),
+            payload: keeper.keep(task.payload.0),
             options: task.options.filter(|options: &TaskOptions| !options.is_default()).map(Box::new),
         });
     }
@@ -206,10 +207,11 @@ fn held(held: &wire::Held) -> Held {
 }
 
 fn ends(frame: &Bytes, report: &wire::Report<'_>) -> Result<Vec<Ended>, String> {
-    report.ended.iter().map(|ended| end(frame, ended)).collect()
+    let mut keeper = Keeper::of(frame);
+    report.ended.iter().map(|ended| end(&mut keeper, ended)).collect()
 }
 
-fn end(frame: &Bytes, report: &wire::AttemptReport<'_>) -> Result<Ended, String> {
+fn end(keeper: &mut Keeper<'_>, report: &wire::AttemptReport<'_>) -> Result<Ended, String> {
     let end = AttemptEnd::from_code(report.end)
         .filter(|end| !matches!(end, AttemptEnd::Crashed | AttemptEnd::Lost))
         .ok_or_else(|| format!("report: a worker cannot report the end {}", report.end))?;
@@ -227,7 +229,7 @@ fn end(frame: &Bytes, report: &wire::AttemptReport<'_>) -> Result<Ended, String>
         attempt: report.attempt,
         end,
         run_us: report.run_us,
-        result: keep(frame, report.result.0),
+        result: keeper.keep(report.result.0),
         detail,
     })
 }

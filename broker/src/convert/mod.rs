@@ -7,7 +7,7 @@ mod outgoing;
 mod refused;
 mod undecodable;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 pub(crate) use incoming::{Incoming, client, worker};
 pub(crate) use outgoing::{encode_client, encode_worker, goodbye};
@@ -16,6 +16,33 @@ pub(crate) use undecodable::undecodable;
 
 /// Below this size a payload is copied out of the message that brought it, which then can go.
 const COPY_BELOW: usize = 32 << 10;
+
+/// Small payloads of one message are copied into blocks of this size, which they share: one allocation for
+/// many of them. It is also the most that a small payload which outlives all others of its message keeps.
+const BLOCK: usize = 1 << 10;
+
+/// Payloads of one message that may live on.
+struct Keeper<'a> {
+    frame: &'a Bytes,
+    block: BytesMut,
+}
+
+impl<'a> Keeper<'a> {
+    fn of(frame: &'a Bytes) -> Self {
+        Self { frame, block: BytesMut::new() }
+    }
+
+    fn keep(&mut self, part: &[u8]) -> Bytes {
+        if part.is_empty() || part.len() > BLOCK / 4 {
+            return keep(self.frame, part);
+        }
+        if self.block.capacity() < part.len() {
+            self.block = BytesMut::with_capacity(BLOCK);
+        }
+        self.block.extend_from_slice(part);
+        self.block.split().freeze()
+    }
+}
 
 /// A payload that may live on. A large one that makes up a good part of its message shares the message's
 /// bytes; any other is copied, or it would keep in memory what nobody counts.
