@@ -11,7 +11,7 @@ use ganger_common::TaskId;
 use ganger_common::view::StateFilter;
 use ganger_transport::Endpoint;
 
-use super::bench::BenchArgs;
+use super::bench::{BareArgs, BenchArgs};
 use super::exit::Exit;
 use super::journal::JournalArgs;
 use super::knowledge::KnowledgeArgs;
@@ -100,8 +100,11 @@ pub(crate) enum Command {
     /// Look into the data directory of a broker that has stopped.
     #[command(disable_help_flag = true)]
     Journal(JournalArgs),
-    /// Measure a running broker and its workers.
+    /// Measure a broker and its workers.
     Bench(BenchArgs),
+    /// A process of the bare relay that `bench --baseline` starts.
+    #[command(hide = true)]
+    BenchBare(BareArgs),
 }
 
 #[derive(Args, Debug)]

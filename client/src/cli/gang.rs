@@ -1,4 +1,4 @@
-//! A broker and a worker of this command's own, for as long as it measures them.
+//! A broker and workers of this command's own, for as long as it measures them.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use super::exit::Exit;
 /// The programs. Dropping it ends them and removes what they have written.
 pub(crate) struct Gang {
     broker: Child,
-    worker: Option<Child>,
+    workers: Vec<Child>,
+    workers_at: String,
     data: PathBuf,
     pub(crate) clients: Endpoint,
 }
 
 impl Gang {
-    /// Starts a broker on free ports, and a worker with every built-in kind. A journal is written to a new
-    /// directory in `place`.
+    /// Starts a broker on free ports. A journal is written to a new directory in `place`.
     pub(crate) fn start(durability: Durability, place: &Path) -> Result<Self, Exit> {
         let data = place.join(format!("ganger-bench-{}", std::process::id()));
         let anywhere = "tcp://127.0.0.1:0";
@@ -39,29 +39,49 @@ impl Gang {
         let mut broker = spawn("ganger-broker", command.stdout(Stdio::piped()))?;
         let out = broker.stdout.take();
         // From here on, whatever goes wrong ends the broker, too.
-        let mut gang = Self { broker, worker: None, data, clients: endpoint(anywhere)? };
-        let mut workers = String::new();
+        let (workers, clients) = (Vec::new(), endpoint(anywhere)?);
+        let mut gang = Self { broker, workers, workers_at: String::new(), data, clients };
         for line in out.map(BufReader::new).into_iter().flat_map(BufRead::lines) {
             match line?.split_once(' ') {
                 Some(("clients", place)) => gang.clients = endpoint(place)?,
-                Some(("workers", place)) => workers = place.to_owned(),
+                Some(("workers", place)) => gang.workers_at = place.to_owned(),
                 Some(_) => {}
                 None => break,
             }
         }
-        if workers.is_empty() {
+        if gang.workers_at.is_empty() {
             return Err(Exit::Failed("the broker that was to be measured did not start".to_owned()));
         }
-        let mut command = Command::new(beside::program("ganger-worker"));
-        command.args(["--broker", &workers, "--log", "warn"]);
-        gang.worker = Some(spawn("ganger-worker", &mut command)?);
         Ok(gang)
+    }
+
+    /// Starts workers with every built-in kind, each a process.
+    pub(crate) fn add_workers(&mut self, count: u32, slots: Option<u32>) -> Result<(), Exit> {
+        for _ in 0..count {
+            let mut command = Command::new(beside::program("ganger-worker"));
+            command.args(["--broker", &self.workers_at, "--log", "warn"]);
+            if let Some(slots) = slots {
+                command.args(["--slots", &slots.to_string()]);
+            }
+            self.workers.push(spawn("ganger-worker", &mut command)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn broker_pid(&self) -> u32 {
+        self.broker.id()
+    }
+
+    /// All processes that take part, this one included.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let others = self.workers.iter().chain([&self.broker]).map(Child::id);
+        others.chain([std::process::id()]).collect()
     }
 }
 
 impl Drop for Gang {
     fn drop(&mut self) {
-        for child in self.worker.iter_mut().chain([&mut self.broker]) {
+        for child in self.workers.iter_mut().chain([&mut self.broker]) {
             // It may have ended by itself; there is nothing that it could lose.
             let _ = child.kill();
             let _ = child.wait();

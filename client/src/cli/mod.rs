@@ -73,6 +73,7 @@ async fn run(mut context: Context, command: Command) -> Result<(), Exit> {
         Command::Subscribe(args) => publish::subscribe(context, args).await,
         Command::Journal(args) => journal::run(context, args),
         Command::Bench(args) => bench::run(context, args).await,
+        Command::BenchBare(args) => bench::bare_part(args).await,
     };
     context.close().await;
     result.and(context.output.flush())

@@ -68,6 +68,10 @@ fn every_subcommand_is_understood() {
         "journal inspect ganger-data --json",
         "journal --help",
         "bench --tasks 1000 --payload 0 --window 16 --batch 4 --kind noop",
+        "bench --durability both --workers 2 --slots 4 --baseline --repeat 5",
+        "bench --durability memory --runs exp:1ms --noisy 1000000",
+        "bench --durability memory --backlog --json",
+        "bench plot --by workers --out x.svg figures.json",
     ] {
         understood(line);
     }
@@ -106,6 +110,9 @@ fn what_is_wrong_is_named_in_one_line() {
         ("knowledge put topic", "<KEY"),
         ("bench --tasks 0", "--tasks"),
         ("bench --payload 99999999", "--payload"),
+        ("bench --workers 2", "--durability"),
+        ("bench --durability memory --runs soon", "--runs"),
+        ("bench --durability memory --backlog --noisy 5", "--noisy"),
     ] {
         let text = refused(line);
         assert!(text.to_lowercase().contains(&named.to_lowercase()), "{line}: {text}");

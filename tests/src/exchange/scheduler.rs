@@ -140,8 +140,7 @@ impl SchedulerExchange {
             detail: None,
         });
         let (ended, started) = (ended.collect(), Vec::new());
-        let request =
-            WorkerRequest::Report { seq: self.reports, started, ended, waiting: 0, recall: None };
+        let request = WorkerRequest::Report { seq: self.reports, started, ended, waiting: 0, recall: None };
         Input::Worker { conn, request }
     }
 }

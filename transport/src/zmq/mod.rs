@@ -27,6 +27,8 @@
 //! and a peer of another implementation must leave ZeroMQ's own heartbeats switched off, because the library
 //! takes them for an error.
 
+#[doc(hidden)]
+pub mod bare;
 mod connection;
 mod connector;
 mod io;

@@ -1,25 +1,40 @@
-//! `bench`: how fast a running broker and its workers are.
+//! `bench`: how fast a broker and its workers are.
+//!
+//! - `load`: what a client hands in and what comes back; `durations`: how long its tasks run.
+//! - `figures`: what a run has shown; `usage`: what its processes took of the machine.
+//! - `own`: brokers and workers that are started to be measured. `bare`: the library without any broker.
+//! - `plot`: figures as drawings.
+
+mod bare;
+mod durations;
+mod figures;
+mod load;
+mod own;
+mod plot;
+mod usage;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use clap::{Args, ValueEnum};
-use ganger_client::{Client, NewTask, PipeConfig, PipeItem};
-use ganger_common::limits::PAYLOAD_BYTES_MAX;
+use clap::{Args, Subcommand, ValueEnum};
+use ganger_common::limits::{PAYLOAD_BYTES_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::Durability;
-use hdrhistogram::Histogram;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::durations::Durations;
+use self::load::{Load, Run};
 use super::context::Context;
 use super::exit::Exit;
-use super::gang::Gang;
-use super::output::{must, number, text};
 use super::progress;
 
-/// Measure throughput and latency against a running broker and its workers.
+pub(crate) use self::bare::{BareArgs, part as bare_part};
+
+/// Measure throughput and latency against a running broker and its workers, or against a broker and workers
+/// that are started for it (with --durability).
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    command: Option<BenchCommand>,
     /// How many tasks.
     #[arg(long, value_name = "NUMBER", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     tasks: u32,
@@ -34,15 +49,49 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
     /// Their kind; a worker must serve it.
-    #[arg(long, value_name = "KIND", default_value = "noop")]
+    #[arg(long, value_name = "KIND", default_value = "noop", conflicts_with = "runs")]
     kind: String,
-    /// Measure a broker and a worker that are started for it instead, with this durability, or with both,
-    /// one after the other, to compare them.
+    /// How long each task runs, by the built-in kind `sleep`: 1ms, exp:1ms (mean of an exponential
+    /// distribution) or mixed:100us,10ms (nine in ten and one in ten).
+    #[arg(long, value_name = "TIMES", conflicts_with = "payload")]
+    runs: Option<Durations>,
+    /// Measure a broker and workers that are started for it, with this durability, or with both, one after
+    /// the other, to compare them.
     #[arg(long, value_name = "LEVEL")]
     durability: Option<Level>,
     /// Where such a broker writes its journal, in a directory that is removed afterwards.
     #[arg(long, value_name = "DIR", default_value = ".", requires = "durability")]
     data: PathBuf,
+    /// How many workers are started, each a process.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "durability",
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    workers: u32,
+    /// How many tasks each of them runs at a time. Default: one for each processor.
+    #[arg(long, value_name = "NUMBER", requires = "durability",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(WORKER_SLOTS_MAX)))]
+    slots: Option<u32>,
+    /// Submit everything before the first worker starts: what a queued task takes, and how fast a deep
+    /// queue is worked off.
+    #[arg(long, requires = "durability", conflicts_with = "noisy")]
+    backlog: bool,
+    /// Measure a second time while another client keeps so many tasks queued, and compare.
+    #[arg(long, value_name = "NUMBER", requires = "durability", value_parser = clap::value_parser!(u32).range(1..))]
+    noisy: Option<u32>,
+    /// In the same run, measure the bare ZeroMQ library without any broker, one message a task, and print
+    /// figures as ratios to it.
+    #[arg(long, requires = "durability")]
+    baseline: bool,
+    /// Do all of it so many times, and print the medians at the end.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "durability",
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    repeat: u32,
+}
+
+/// What to do with figures.
+#[derive(Subcommand, Clone, Debug)]
+enum BenchCommand {
+    /// Draw throughput from files that --json has written, as SVG.
+    Plot(plot::PlotArgs),
 }
 
 /// What is to be measured.
@@ -53,101 +102,47 @@ enum Level {
     Both,
 }
 
+impl Level {
+    fn levels(self) -> &'static [Durability] {
+        match self {
+            Self::Memory => &[Durability::Memory],
+            Self::Journal => &[Durability::Journal],
+            Self::Both => &[Durability::Memory, Durability::Journal],
+        }
+    }
+}
+
+impl BenchArgs {
+    fn load(&self) -> Load {
+        Load {
+            kind: if self.runs.is_some() { "sleep".to_owned() } else { self.kind.clone() },
+            tasks: self.tasks,
+            payload: self.payload as usize,
+            durations: self.runs,
+            window: if self.backlog { self.tasks } else { self.window } as usize,
+            batch: self.batch,
+        }
+    }
+
+    /// What was asked for, as it stands in JSON.
+    fn asked(&self, workers: u32) -> Vec<(&'static str, Value)> {
+        vec![
+            ("kind", self.load().kind.into()),
+            ("tasks", self.tasks.into()),
+            ("payload", self.payload.into()),
+            ("window", self.window.into()),
+            ("batch", self.batch.into()),
+            ("workers", workers.into()),
+            ("backlog", self.backlog.into()),
+        ]
+    }
+}
+
 pub(crate) async fn run(context: &mut Context, args: BenchArgs) -> Result<(), Exit> {
-    match args.durability {
-        None => run_on_broker(context, &args).await,
-        Some(level) => compare(context, &args, level).await,
-    }
-}
-
-/// Measures brokers of its own.
-async fn compare(context: &mut Context, args: &BenchArgs, level: Level) -> Result<(), Exit> {
-    let levels: &[Durability] = match level {
-        Level::Memory => &[Durability::Memory],
-        Level::Journal => &[Durability::Journal],
-        Level::Both => &[Durability::Memory, Durability::Journal],
-    };
-    let mut speeds = Vec::new();
-    for durability in levels {
-        let gang = Gang::start(*durability, &args.data)?;
-        let window = args.window as usize;
-        let client = context
-            .client_with(|config| {
-                config.endpoint = gang.clients.clone();
-                config.window_tasks = config.window_tasks.max(window);
-            })
-            .await?;
-        until_served(context, &client, &args.kind).await?;
-        let figures = measure(context, &client, args).await?;
-        let counters = context.answer(client.status()).await?.counters;
-        let count = |name: &str| counters.get(name).copied().unwrap_or_default();
-        let journal = Journal { records: count("journal_records"), syncs: count("journal_syncs") };
-        speeds.push(figures.per_second());
-        match context.output.is_json() {
-            true => {
-                let mut object = figures.object(args, 1);
-                object["durability"] = durability.as_str().into();
-                object["journal"] = journal.object();
-                context.output.json(&object)?;
-            }
-            false => {
-                context.output.line(&format!("durability {}", durability.as_str()))?;
-                figures.print(context, args)?;
-                if *durability == Durability::Journal {
-                    context.output.line(&journal.text(args.tasks))?;
-                }
-            }
-        }
-        context.close().await;
-    }
-    if let [memory, journal] = speeds[..] {
-        let ratio = journal / memory;
-        match context.output.is_json() {
-            true => context.output.json(&json!({ "journal_to_memory": ratio }))?,
-            false => context.output.line(&format!("journal to memory: {ratio:.2}"))?,
-        }
-    }
-    Ok(())
-}
-
-/// How the journal did.
-struct Journal {
-    records: u64,
-    syncs: u64,
-}
-
-impl Journal {
-    fn per_sync(&self) -> f64 {
-        self.records as f64 / self.syncs.max(1) as f64
-    }
-
-    fn object(&self) -> Value {
-        json!({ "records": self.records, "syncs": self.syncs, "records_per_sync": self.per_sync() })
-    }
-
-    fn text(&self, tasks: u32) -> String {
-        format!(
-            "{} records in {} syncs: {:.1} records and {:.0} tasks a sync",
-            self.records,
-            self.syncs,
-            self.per_sync(),
-            f64::from(tasks) / self.syncs.max(1) as f64
-        )
-    }
-}
-
-/// Waits until the worker has come.
-async fn until_served(context: &Context, client: &Client, kind: &str) -> Result<(), Exit> {
-    let begin = Instant::now();
-    loop {
-        let status = context.answer(client.status()).await?;
-        if status.kinds.iter().any(|served| served.kind == kind && served.workers > 0) {
-            return Ok(());
-        }
-        if begin.elapsed() > context.global.timeout {
-            return Err(Exit::Failed(format!("no worker that serves {kind} came")));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    match (&args.command, args.durability) {
+        (Some(BenchCommand::Plot(plot)), _) => plot::run(context, plot),
+        (None, None) => run_on_broker(context, &args).await,
+        (None, Some(level)) => own::run(context, &args, level.levels()).await,
     }
 }
 
@@ -155,147 +150,20 @@ async fn run_on_broker(context: &mut Context, args: &BenchArgs) -> Result<(), Ex
     let window = args.window as usize;
     let client = context.client_with(|config| config.window_tasks = config.window_tasks.max(window)).await?;
     let status = context.answer(client.status()).await?;
-    let serving = status.kinds.iter().find(|kind| kind.kind == args.kind).map_or(0, |kind| kind.workers);
+    let load = args.load();
+    let serving = status.kinds.iter().find(|kind| kind.kind == load.kind).map_or(0, |kind| kind.workers);
     if serving == 0 {
-        let kind = &args.kind;
+        let kind = &load.kind;
         context.output.hint(&format!("no connected worker serves {kind}: nothing ends until one comes"));
     }
-    let figures = measure(context, &client, args).await?;
-    match context.output.is_json() {
-        true => context.output.json(&figures.object(args, status.workers)),
-        false => figures.print(context, args),
-    }
-}
-
-/// What a run has shown.
-struct Figures {
-    elapsed: Duration,
-    accepted: Histogram<u64>,
-    settled: Histogram<u64>,
-    succeeded: u64,
-    unsuccessful: u64,
-}
-
-impl Figures {
-    fn new() -> Result<Self, Exit> {
-        // Microseconds up to an hour, three digits: far more than a run takes, in 200 KiB.
-        let histogram = || {
-            Histogram::new_with_bounds(1, 3_600_000_000, 3)
-                .map_err(|error| Exit::Failed(format!("cannot make a histogram: {error}")))
-        };
-        Ok(Self {
-            elapsed: Duration::ZERO,
-            accepted: histogram()?,
-            settled: histogram()?,
-            succeeded: 0,
-            unsuccessful: 0,
-        })
-    }
-
-    fn per_second(&self) -> f64 {
-        let tasks = self.succeeded + self.unsuccessful;
-        tasks as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
-    }
-
-    fn object(&self, args: &BenchArgs, workers: u32) -> Value {
-        json!({
-            "kind": args.kind, "tasks": args.tasks, "payload": args.payload, "window": args.window,
-            "batch": args.batch, "workers": workers, "seconds": self.elapsed.as_secs_f64(),
-            "tasks_per_second": self.per_second(), "succeeded": self.succeeded,
-            "unsuccessful": self.unsuccessful,
-            "accepted_us": percentiles(&self.accepted), "settled_us": percentiles(&self.settled),
-        })
-    }
-
-    fn print(&self, context: &mut Context, args: &BenchArgs) -> Result<(), Exit> {
-        context.output.line(&format!(
-            "{} tasks of kind {} in {:.2} s: {:.0} tasks/s ({} did not succeed)",
-            args.tasks,
-            args.kind,
-            self.elapsed.as_secs_f64(),
-            self.per_second(),
-            self.unsuccessful
-        ))?;
-        let row = |name: &str, histogram: &Histogram<u64>| {
-            let mut row = vec![text(name)];
-            row.extend(QUANTILES.iter().map(|(_, at)| number(millis(histogram.value_at_quantile(*at)))));
-            row
-        };
-        let header = ["MILLISECONDS", "P50", "P90", "P99", "P99.9", "MAX"].map(must);
-        let rows = vec![row("submit to accepted", &self.accepted), row("submit to settled", &self.settled)];
-        context.output.table(&header, rows)
-    }
-}
-
-const QUANTILES: [(&str, f64); 5] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
-
-fn percentiles(histogram: &Histogram<u64>) -> Value {
-    let at = |(name, at): (&str, f64)| (name.to_owned(), histogram.value_at_quantile(at).into());
-    Value::Object(QUANTILES.into_iter().map(at).collect())
-}
-
-fn millis(micros: u64) -> String {
-    format!("{:.2}", micros as f64 / 1_000.0)
-}
-
-async fn measure(context: &Context, client: &Client, args: &BenchArgs) -> Result<Figures, Exit> {
-    let bar = progress::bar(&context.output, Some(u64::from(args.tasks)));
-    let (mut sender, mut receiver) =
-        client.pipe(PipeConfig { in_flight: args.window as usize, accepted: true });
-    let task = NewTask::new(args.kind.as_str(), Bytes::from(vec![0x61; args.payload as usize]));
-    let (tasks, batch) = (args.tasks, args.batch.min(args.window));
-    // When each task was handed in, by its tag. Written by the sending half, read by the receiving one.
-    let (told, mut handed_in) = tokio::sync::mpsc::unbounded_channel::<(usize, Instant)>();
-    let begin = Instant::now();
-    let sending = tokio::spawn(async move {
-        let mut left = tasks;
-        while left > 0 {
-            let count = batch.min(left);
-            // From the moment when there is room: to wait for that is this side's own doing.
-            let entering = |count| {
-                // The other half only leaves when everything is over.
-                let _ = told.send((count, Instant::now()));
-            };
-            sender.send_many_noting(vec![task.clone(); count as usize], entering).await?;
-            left -= count;
-        }
-        Ok::<(), Exit>(())
-    });
-    let mut figures = Figures::new()?;
-    let mut begun: Vec<Instant> = Vec::with_capacity(tasks as usize);
-    let mut items = Vec::new();
-    while receiver.recv_many(&mut items).await > 0 {
-        let now = Instant::now();
-        while let Ok((count, at)) = handed_in.try_recv() {
-            begun.extend(std::iter::repeat_n(at, count));
-        }
-        bar.inc(items.iter().filter(|item| !matches!(item, PipeItem::Accepted { .. })).count() as u64);
-        for item in items.drain(..) {
-            figures.note(&item, &begun, now)?;
-        }
-    }
-    figures.elapsed = begin.elapsed();
+    let bar = progress::bar(&context.output, Some(u64::from(load.tasks)));
+    let what = format!("{} tasks of kind {}", load.tasks, load.kind);
+    let figures = Run::start(&client, load)?.finish(&bar).await?;
     bar.finish_and_clear();
-    sending.await.unwrap_or_else(|error| Err(Exit::Failed(error.to_string())))?;
-    Ok(figures)
-}
-
-impl Figures {
-    fn note(&mut self, item: &PipeItem, begun: &[Instant], now: Instant) -> Result<(), Exit> {
-        let since = |tag: &u32| begun.get(*tag as usize).map_or(0, |at| (now - *at).as_micros() as u64);
-        match item {
-            PipeItem::Accepted { tag } => self.accepted.saturating_record(since(tag)),
-            PipeItem::Settled { tag, outcome } => {
-                self.settled.saturating_record(since(tag));
-                match outcome.is_success() {
-                    true => self.succeeded += 1,
-                    false => self.unsuccessful += 1,
-                }
-            }
-            // A task that is refused will be refused the next time, too: no figure is worth that.
-            PipeItem::Failed { error, .. } => return Err(error.clone().into()),
-        }
-        Ok(())
+    if context.output.is_json() {
+        let mut object = figures.object();
+        object.extend(args.asked(status.workers).into_iter().map(|(name, value)| (name.to_owned(), value)));
+        return context.output.json(&object);
     }
+    figures.print(context, &what)
 }
