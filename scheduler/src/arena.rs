@@ -128,8 +128,18 @@ impl Arena {
 
     /// A task that is probably among the first of one of these lists, and in the arena anyhow.
     pub(crate) fn find_near(&self, lists: [&List; 2], id: TaskId) -> Option<TaskKey> {
-        let mut near = lists.into_iter().flat_map(|list| self.walk(list).take(NEAR));
-        near.find(|key| self[*key].id == id).or_else(|| self.find(id))
+        for list in lists {
+            let mut next = list.head;
+            for _ in 0..NEAR {
+                let Some(key) = next.some() else { break };
+                let task = &self[key];
+                if task.id == id {
+                    return Some(key);
+                }
+                next = task.links.next;
+            }
+        }
+        self.find(id)
     }
 
     /// The part of the hash that is kept.

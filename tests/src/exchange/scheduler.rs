@@ -73,7 +73,7 @@ impl SchedulerExchange {
         let batch = (0..tasks).map(|_| NewTask {
             id: self.ids.next(),
             kind: self.kind.clone(),
-            payload: Bytes::copy_from_slice(&self.payload),
+            payload: self.payload.clone(),
             options: None,
         });
         let tasks = batch.collect();
