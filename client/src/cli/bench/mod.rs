@@ -142,7 +142,27 @@ pub(crate) async fn run(context: &mut Context, args: BenchArgs) -> Result<(), Ex
     match (&args.command, args.durability) {
         (Some(BenchCommand::Plot(plot)), _) => plot::run(context, plot),
         (None, None) => run_on_broker(context, &args).await,
-        (None, Some(level)) => own::run(context, &args, level.levels()).await,
+        (None, Some(level)) => tokio::select! {
+            done = own::run(context, &args, level.levels()) => done,
+            // Whoever is stopped like this still ends what was started.
+            stopped = stopped() => Err(stopped),
+        },
+    }
+}
+
+/// Waits until somebody wants the end.
+async fn stopped() -> Exit {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            Exit::Failed("stopped before the end".to_owned())
+        }
+        // Without signals nobody can ask.
+        _ => std::future::pending().await,
     }
 }
 
