@@ -16,6 +16,9 @@
 //! - [`sim`]: the whole system in one thread, under a seed and with faults.
 //! - [`exchange`]: tasks through the hot parts without sockets, and the instructions that they take.
 //! - [`oracle`]: whether a run of it kept everything that was promised.
+//!
+//! A step of the harness that fails ends the test on the spot, with a panic that says what was being done:
+//! a test that goes on without what it set up would judge something else.
 
 pub mod binaries;
 pub mod blackbox;

@@ -116,11 +116,12 @@ async fn one(context: &mut Context, args: &BenchArgs, durability: Durability) ->
         }
         false => None,
     };
+    context.close().await;
+    drop(gang);
     let beside = match args.noisy {
-        Some(queued) => Some(beside_a_flood(context, &gang, &client, &load, queued).await?),
+        Some(queued) => Some(beside_a_flood(context, args, durability, queued).await?),
         None => None,
     };
-    context.close().await;
     Ok(Measured {
         durability,
         cpu_per_task: taken.map(|seconds| seconds / f64::from(load.tasks)),
@@ -154,22 +155,31 @@ fn count(counters: &BTreeMap<String, u64>, name: &str) -> u64 {
     counters.get(name).copied().unwrap_or_default()
 }
 
-/// The same load again, while another client keeps so many tasks queued.
+/// The same load on a new broker, on which another client has so many tasks queued before the workers come,
+/// and hands in more as they settle.
 async fn beside_a_flood(
     context: &mut Context,
-    gang: &Gang,
-    client: &Client,
-    load: &Load,
+    args: &BenchArgs,
+    durability: Durability,
     queued: u32,
 ) -> Result<Figures, Exit> {
-    let other = connect(context, gang, load.window).await?;
-    let flood = Load { tasks: queued.saturating_mul(4), window: queued as usize, ..load.clone() };
+    let mut gang = Gang::start(durability, &args.data)?;
+    let load = args.load();
+    let other = connect(context, &gang, queued as usize + args.batch as usize).await?;
+    // Tasks enter the window by batches, so that the last of them must fit whole.
+    let window = queued as usize + args.batch as usize;
+    let flood = Load { tasks: queued.saturating_mul(4), window, ..load.clone() };
     let mut flood = Run::start(&other, flood)?;
     flood.until_accepted(queued, &silent()).await?;
+    let client = connect(context, &gang, load.window).await?;
+    gang.add_workers(args.workers, args.slots)?;
+    until_served(context, &client, &load.kind, args.workers).await?;
     // It goes on while the other is measured: somebody has to take its outcomes out for it to hand in more.
     let flooding = tokio::spawn(async move { flood.finish(&silent()).await });
-    let figures = Run::start(client, load.clone())?.finish(&silent()).await;
+    let figures = Run::start(&client, load)?.finish(&silent()).await;
     flooding.abort();
+    other.close().await;
+    context.close().await;
     figures
 }
 
