@@ -204,7 +204,7 @@ impl Scheduler {
             && kinds.binary_search(&kind).is_ok()
         {
             let settlement = settlement(task, Outcome::Succeeded, ended.attempt, Cause::Result);
-            return Some(Settlement { result: ended.result, ..settlement });
+            return Some(Settlement { result: ended.result.into(), ..settlement });
         }
         if let Some((worker, held)) = self.orphans.claim_lease(task)
             && !self.adopt(key, worker, &held)

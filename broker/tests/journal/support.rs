@@ -11,7 +11,7 @@ use ganger_scheduler::record::{
     AttemptEnded, CarriedEntry, CarriedOutcome, CarriedTask, CarriedTopic, CarryHead, Cause, Change,
     Settlement,
 };
-use ganger_scheduler::{Lsn, Record, Wall};
+use ganger_scheduler::{Data, Lsn, Record, Wall};
 use tempfile::TempDir;
 
 /// A folder in memory where there is one: the tests here sync often.
@@ -33,7 +33,7 @@ pub(crate) fn worker_id(number: u8) -> WorkerId {
 
 pub(crate) fn new_task(number: u8, kind: &str) -> NewTask {
     let payload = Bytes::from(vec![number; 5]);
-    NewTask { id: task_id(number), kind: kind.into(), payload, options: None }
+    NewTask { id: task_id(number), kind: kind.into(), payload: payload.into(), options: None }
 }
 
 fn ended() -> AttemptEnded {
@@ -75,7 +75,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         attempt: Attempt(1),
         worker: Some(worker_id(0xa1)),
         cause: Cause::Result,
-        result: Bytes::from_static(b"42"),
+        result: Bytes::from_static(b"42").into(),
         ended: None,
     };
     let dead = Settlement {
@@ -84,7 +84,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         attempt: Attempt(3),
         worker: None,
         cause: Cause::Failures,
-        result: Bytes::new(),
+        result: Data::default(),
         ended: Some(Box::new(ended())),
     };
     let change = |revision, key: &str, value: Option<&'static [u8]>| Change {
@@ -111,7 +111,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         cause: Cause::Failures,
         at,
         worker: Some(worker_id(0xa1)),
-        result: Bytes::new(),
+        result: Data::default(),
     };
     let tried = CarriedTask {
         task: new_task(2, "count"),
@@ -174,7 +174,7 @@ pub(crate) fn batch(number: u64, first: u64) -> Records {
 /// A batch with a payload that fills pages of its own.
 pub(crate) fn large_batch(first: u64, bytes: usize) -> Records {
     let payload = Bytes::from(vec![first as u8; bytes]);
-    let task = NewTask { payload, ..new_task(9, "large") };
+    let task = NewTask { payload: payload.into(), ..new_task(9, "large") };
     vec![(Lsn(first), Record::Accepted { at: Wall(1), tasks: vec![task] })]
 }
 

@@ -158,6 +158,10 @@ impl Plan {
             plan.long_from = rng.between(4, 200);
             plan.scheduler.carry_tasks_max = rng.between(1, 20) as usize;
         }
+        // Later than that, for the same reason.
+        if durability == Durability::Journal && rng.percent(60) {
+            plan.scheduler.stored_min = rng.between(1, 150) as usize;
+        }
         plan
     }
 
