@@ -183,7 +183,8 @@ pub(crate) fn open(dir: &Path) -> Result<SqliteJournal, JournalError> {
 }
 
 pub(crate) fn options_for(dir: &Path) -> JournalOptions {
-    JournalOptions { reserve_bytes: 0, ..JournalOptions::new(dir) }
+    // So small that nearly every payload is handed over by name, and read back.
+    JournalOptions { reserve_bytes: 0, stored_min: STORED_MIN, ..JournalOptions::new(dir) }
 }
 
 /// Opens a journal and reads all of it.
@@ -194,7 +195,28 @@ pub(crate) fn open_and_read(dir: &Path) -> Result<(SqliteJournal, Records, Recov
 pub(crate) fn read(mut journal: SqliteJournal) -> Result<(SqliteJournal, Records, Recovered), JournalError> {
     let mut records = Vec::new();
     let recovered = journal.read(&mut |lsn, record| records.push((lsn, record)))?;
+    fetch_values(&mut journal, &mut records)?;
     Ok((journal, records, recovered))
+}
+
+/// From so many bytes on values are handed over by name.
+pub(crate) const STORED_MIN: usize = 5;
+
+/// Reads back what was handed over by name.
+pub(crate) fn fetch_values(journal: &mut SqliteJournal, records: &mut Records) -> Result<(), JournalError> {
+    for (lsn, record) in records {
+        for (index, data) in record.values_mut() {
+            let Data::Stored(stored) = *data else {
+                assert!(data.len() < STORED_MIN);
+                continue;
+            };
+            assert_eq!((stored.lsn, stored.index), (*lsn, index), "a value is named after its place");
+            let mut came = Vec::new();
+            journal.fetch(&mut vec![stored], &mut came)?;
+            *data = Data::Inline(came.remove(0));
+        }
+    }
+    Ok(())
 }
 
 /// A journal that was just made, read and all.
