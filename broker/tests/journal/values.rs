@@ -117,7 +117,8 @@ fn what_is_carried_by_name_has_its_bytes_in_the_new_record_and_the_old_one_may_g
     let folder = folder();
     let mut journal = fresh(folder.path());
     let (payload, result) = (value(1, 200_000), value(2, 100_000));
-    let first = vec![(Lsn(1), accepted(vec![task(1, payload.clone())])), (Lsn(2), settled(2, result.clone()))];
+    let first =
+        vec![(Lsn(1), accepted(vec![task(1, payload.clone())])), (Lsn(2), settled(2, result.clone()))];
     append(&mut journal, &first);
     let by_name = Record::CarriedTasks(vec![
         carried(task(1, Data::Stored(stored(1, 0, 200_000))), None),
@@ -157,7 +158,8 @@ fn a_name_that_the_journal_does_not_have_ends_it_by_name() {
 fn i11_a_value_that_changes_on_the_disk_while_the_broker_runs_is_refused_by_name() {
     let folder = folder();
     let mut journal = fresh(folder.path());
-    let all: Records = (1..=8).map(|n| (Lsn(n), accepted(vec![task(n as u8, value(n as u8, MIB))]))).collect();
+    let all: Records =
+        (1..=8).map(|n| (Lsn(n), accepted(vec![task(n as u8, value(n as u8, MIB))]))).collect();
     append(&mut journal, &all);
     journal.close().unwrap();
     let mut journal = open(folder.path()).expect("the journal is sound");
