@@ -65,6 +65,10 @@ impl Conns {
         self.open.get_mut(&conn)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        self.open.iter().map(|(conn, peer)| (*conn, peer))
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Conn> {
         self.open.values_mut()
     }

@@ -107,7 +107,8 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             peer.held.clear();
         }
         let is_first = peer.held.is_empty();
-        if !letter.is_whole() {
+        // What has a window of its own is not counted, and need not be encoded before it leaves.
+        if !letter.is_whole() || (!is_first && letter.weight() == Weight::Windowed) {
             peer.held.push_letter(letter);
             if is_first {
                 self.reads.queue(conn);

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use ganger_common::ConnId;
-use ganger_scheduler::effect::{ClientReply, WorkerCommand};
+use ganger_scheduler::effect::{ClientReply, Dispatch, WorkerCommand};
 use ganger_scheduler::{Data, Lsn, Stored};
 use ganger_transport::{Publisher, Server};
 
@@ -51,6 +51,14 @@ impl Letter {
     /// The names of those that the journal holds.
     fn named(&mut self) -> impl Iterator<Item = Stored> {
         self.values().filter_map(|data| data.stored())
+    }
+
+    /// The leases in it that wait.
+    fn leases(&self) -> &[Dispatch] {
+        match self {
+            Self::Worker(WorkerCommand::Tasks { tasks, .. }) => tasks,
+            _ => &[],
+        }
     }
 
     pub(super) fn is_whole(&mut self) -> bool {
@@ -133,6 +141,14 @@ impl Held {
         self.queue.push_back(Waiting::Frames(frames));
     }
 
+    fn leases(&self) -> impl Iterator<Item = &Dispatch> {
+        let letters = self.queue.iter().filter_map(|waiting| match waiting {
+            Waiting::Letter { letter, .. } => Some(letter.leases()),
+            Waiting::Frames(_) => None,
+        });
+        letters.flatten()
+    }
+
     /// The first record that something in it names a value of.
     fn oldest_named(&mut self) -> Option<Lsn> {
         let letters = self.queue.iter_mut().filter_map(|waiting| match waiting {
@@ -179,6 +195,11 @@ impl Reads {
 }
 
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
+    /// Leases that were given and wait for a payload to be read, for whoever looks on.
+    pub fn waiting_leases(&self) -> impl Iterator<Item = (ConnId, &Dispatch)> {
+        self.conns.iter().flat_map(|(conn, peer)| peer.held.leases().map(move |lease| (conn, lease)))
+    }
+
     /// Asks for what letters wait for, and sends those that have it. Says whether any was sent.
     pub(super) fn read_values(&mut self) -> Result<bool, BrokerError> {
         if self.reads.turn.is_empty() && self.reads.asked.is_empty() && self.reads.trim.is_none() {

@@ -172,6 +172,7 @@ impl World {
         self.broker.shell = Some(shell);
         self.figures.turns += 1;
         self.carry_tape();
+        self.note_waiting_leases();
         self.check_scheduler();
         match carried_out {
             Err(ganger_broker::BrokerError::Journal(_)) => self.end_broker(BrokerEnd::JournalFailed),

@@ -35,7 +35,7 @@ pub(super) struct Disk {
 
 impl Disk {
     /// A value that is on it.
-    fn value(&self, stored: Stored) -> Option<Bytes> {
+    pub(super) fn value(&self, stored: Stored) -> Option<Bytes> {
         let (first, _) = self.kept.first()?;
         let (lsn, record) = self.kept.get(stored.lsn.0.checked_sub(first.0)? as usize)?;
         let (_, data) = record.values().find(|(index, _)| *index == stored.index)?;
