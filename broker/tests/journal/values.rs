@@ -172,7 +172,7 @@ fn i11_a_value_that_changes_on_the_disk_while_the_broker_runs_is_refused_by_name
     bytes[place + 7] ^= 1;
     std::fs::write(&database, &bytes).unwrap();
     assert!(fetch(&mut journal, stored(2, 0, MIB)).is_ok(), "its neighbour is sound");
-    let error = fetch(&mut journal, stored(1, 0, MIB)).err().expect("it is not what was written");
+    let error = fetch(&mut journal, stored(1, 0, MIB)).expect_err("it is not what was written");
     let JournalError::Damaged { damage: Damage::Value { lsn: Lsn(1), index: 0, .. }, .. } = &error else {
         panic!("{error}")
     };
