@@ -14,7 +14,7 @@ use crate::data::Data;
 use crate::effect::Effect;
 use crate::input::NewTask;
 use crate::knowledge::MapCursor;
-use crate::record::{CarriedOutcome, CarriedTask, CarryHead, Lsn, Record};
+use crate::record::{AttemptEnded, CarriedOutcome, CarriedTask, CarryHead, Lsn, Record};
 use crate::scheduler::Scheduler;
 use crate::task::{DelayReason, Extra, State, Task};
 use crate::time::Time;
@@ -119,7 +119,7 @@ impl Scheduler {
         {
             if let Some(key) = self.arena.at(next) {
                 let task = self.carried(key);
-                bytes += self.arena[key].data.len();
+                bytes += self.arena[key].data.len() + told_bytes(&task.history);
                 tasks.push(task);
             }
             next += 1;
@@ -272,4 +272,10 @@ impl Scheduler {
             self.retention.keep(&mut self.arena, key, self.now.time);
         }
     }
+}
+
+/// What the texts of a history take: they are copied, and thirty of them may be longer than any payload.
+fn told_bytes(history: &[AttemptEnded]) -> usize {
+    let one = |ended: &AttemptEnded| ended.worker_name.len() + ended.error.as_ref().map_or(0, String::len);
+    history.iter().map(one).sum()
 }

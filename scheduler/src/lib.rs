@@ -36,6 +36,7 @@ mod client;
 mod client_session;
 mod counters;
 mod dispatch;
+mod draining;
 mod explain;
 mod fresh;
 mod invariants;

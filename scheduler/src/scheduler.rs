@@ -342,11 +342,11 @@ impl Scheduler {
     }
 
     /// A drain is over when nothing runs, everything has been told, and, where the queue would be lost
-    /// with the process, the queue is empty.
+    /// with the process, nothing in it could still run.
     fn check_drained(&mut self) {
         let Some(draining @ (Draining::Waiting | Draining::Overdue)) = self.draining else { return };
         let keeps_queue = self.config.durability == ganger_common::message::Durability::Journal;
-        let idle = self.fleet.assigned + self.fleet.running == 0 && (keeps_queue || self.unsettled == 0);
+        let idle = self.fleet.assigned + self.fleet.running == 0 && (keeps_queue || !self.may_run_more());
         let told = self.clients.iter().all(|(_, client)| {
             client.conn.is_none() || (client.stream.waiting.is_empty() && client.stream.is_confirmed())
         });

@@ -42,7 +42,7 @@ impl Journaling {
 
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     /// Whether so much waits to be written that clients have to wait.
-    pub(crate) fn is_behind(&self) -> bool {
+    pub fn is_behind(&self) -> bool {
         self.journaling.is_behind
     }
 

@@ -29,6 +29,8 @@ struct Settled {
     told: Option<Final>,
     /// Everything that was ever told.
     ever: Vec<Final>,
+    /// It was let go, and its id was not taken anew.
+    is_gone: bool,
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
@@ -50,6 +52,7 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
             }
             Step::Forgotten => {
                 (settled.written, settled.told) = (Kept::default(), None);
+                settled.is_gone = true;
                 continue;
             }
             Step::Line(line, event) => (line, event),
@@ -95,6 +98,10 @@ impl Settled {
 
     fn note(&mut self, event: &Event) {
         match event {
+            Event::Appended { fact: Fact::Accepted(_), .. } if self.is_gone => {
+                // What was told since was the end of the one that was let go.
+                (self.told, self.is_gone) = (None, false);
+            }
             Event::Appended { lsn, fact: Fact::Settled { outcome, result, .. }, .. } => {
                 self.written.add(*lsn, (*outcome, *result));
             }

@@ -7,6 +7,8 @@
 //! Cannot see: a handler that goes on although it was told to stop. Its result must not count, and that is
 //! what is checked.
 
+use std::collections::BTreeSet;
+
 use ganger_common::message::Durability;
 use ganger_common::{Outcome, TaskId};
 
@@ -25,6 +27,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 
 fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story<'_>) {
     let mut cancelled = false;
+    // Of this task, and not of one of the same id that was let go before: the answer may come later than the
+    // next task, and what it says of that one stands in the promise.
+    let mut asks = BTreeSet::new();
+    let mut is_gone = false;
     for step in view.steps(story) {
         let (line, event) = match step {
             Step::Life(_) => {
@@ -32,19 +38,28 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
                 continue;
             }
             Step::Forgotten => {
-                cancelled = false;
+                (cancelled, is_gone) = (false, true);
+                asks.clear();
                 continue;
             }
             Step::Line(line, event) => (line, event),
         };
+        if is_gone && matches!(event, Event::Appended { fact: Fact::Accepted(_), .. }) {
+            // What was told since was the end of the one that was let go.
+            (cancelled, is_gone) = (false, false);
+        }
         let other = match event {
+            Event::CancelAsked { client, ask, .. } => {
+                asks.insert((*client, *ask));
+                None
+            }
             // The acknowledgement may arrive after the life that gave it has ended.
             Event::PromiseLeft { promise: Promise::Cancelled(_), .. } => {
                 cancelled = true;
                 None
             }
-            Event::CancelAcknowledged { .. } if view.facts.durability == Durability::Journal => {
-                cancelled = true;
+            Event::CancelAcknowledged { client, ask, .. } if view.facts.durability == Durability::Journal => {
+                cancelled |= asks.contains(&(*client, *ask));
                 None
             }
             Event::Appended { fact: Fact::Settled { outcome, .. }, .. } => Some(*outcome),

@@ -294,7 +294,8 @@ impl<T> Kept<T> {
 pub(super) enum Step<'a> {
     /// A new life of the broker began.
     Life(LifeSpan),
-    /// The broker let the task go: the same id from now on is another task.
+    /// The broker let the task go: the same id from now on is another task. What was decided before may
+    /// still be told until the id is taken anew.
     Forgotten,
     /// An entry of the task.
     Line(usize, &'a Event),

@@ -2,6 +2,9 @@
 //!
 //! Whole batches are written and synced together, one group after the other; what comes meanwhile gathers.
 //! What is not synced when the power goes may survive, from the front, whole batches only.
+//!
+//! Once it is full, it takes from a reserve, and then nothing: what is handed over waits, as it does in the
+//! journal's thread, and is gone with the process. While it is behind, it takes a few batches at a time.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -9,10 +12,15 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use ganger_scheduler::{Data, Lsn, Record, Stored};
 
-use super::log::{BrokerEnd, Event, Life};
-use super::plan::SLOWEST_SYNC;
+use super::desk::weight;
+use super::faults::Over;
+use super::log::{BrokerEnd, Event, Fault, Life};
+use super::plan::{MS, S, SLOWEST_SYNC};
 use super::queue::Happening;
 use super::world::World;
+
+/// What a disk that lags behind writes together.
+const LAGGING_BATCHES: usize = 1;
 
 /// What is on it, and what is on its way.
 #[derive(Debug, Default)]
@@ -31,6 +39,18 @@ pub(super) struct Disk {
     pub(super) fails: bool,
     /// The power goes during the next sync.
     pub(super) loses_power: bool,
+    /// There is no room from the next sync on.
+    pub(super) fills: bool,
+    /// There is no more than this left, in records; absent while there is room.
+    reserve: Option<u64>,
+    /// Times that it ran full, of which the injector has not heard.
+    pub(super) filled: u32,
+    /// It takes little at a time, and slowly.
+    pub(super) lags_until: u64,
+    /// The broker has found it so.
+    pub(super) is_found_lagging: bool,
+    /// Times that the broker found it behind, of which the injector has not heard.
+    pub(super) lagged: u32,
 }
 
 impl Disk {
@@ -65,6 +85,27 @@ impl Disk {
 
     pub(super) fn unsynced_records(&self) -> usize {
         self.syncing.iter().chain(&self.waiting).map(Vec::len).sum()
+    }
+
+    /// Whether there is hardly any room.
+    pub(super) fn is_short(&self) -> bool {
+        self.reserve.is_some()
+    }
+
+    /// Takes what can be written together.
+    fn take_batches(&mut self, now: u64) -> Vec<Vec<(Lsn, Record)>> {
+        let most = if self.lags_until > now { LAGGING_BATCHES } else { self.waiting.len() };
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some(batch) = self.waiting.front()
+        {
+            if let Some(reserve) = &mut self.reserve {
+                let Some(left) = reserve.checked_sub(batch.len() as u64) else { break };
+                *reserve = left;
+            }
+            taken.extend(self.waiting.pop_front());
+        }
+        taken
     }
 }
 
@@ -136,13 +177,21 @@ impl World {
     }
 
     fn begin_sync(&mut self) {
-        self.disk.syncing = self.disk.waiting.drain(..).collect();
-        if self.disk.syncing.is_empty() {
+        if self.disk.waiting.is_empty() {
             return;
         }
-        let (first, last) = match self.disk.slow_until > self.now {
-            true => (100_000, SLOWEST_SYNC),
-            false => self.plan.sync,
+        if std::mem::take(&mut self.disk.fills) {
+            self.fill_disk();
+        }
+        self.disk.syncing = self.disk.take_batches(self.now);
+        if self.disk.syncing.is_empty() {
+            self.figures.appends_refused += 1;
+            return;
+        }
+        let (first, last) = match (self.disk.slow_until > self.now, self.disk.lags_until > self.now) {
+            (true, _) => (100_000, SLOWEST_SYNC),
+            (false, true) => (30 * MS, 400 * MS),
+            (false, false) => self.plan.sync,
         };
         let takes = self.rng.between(first, last);
         self.queue.push(self.now + takes, Happening::SyncDone(self.broker.life));
@@ -158,21 +207,80 @@ impl World {
         }
         if std::mem::take(&mut self.disk.fails) {
             self.note(Event::SyncFailed { life });
+            #[cfg(feature = "planted")]
+            if super::planted::is(super::planted::Bug::FailedSyncForgiven) {
+                return self.sync_is_done(life);
+            }
             // The next thing that the broker does with its journal tells it, and ends it.
             self.broker.desk.lock().fails = true;
             return self.end_broker(BrokerEnd::JournalFailed);
         }
+        self.sync_is_done(life);
+    }
+
+    fn sync_is_done(&mut self, life: Life) {
         let synced: Vec<_> = self.disk.syncing.drain(..).flatten().collect();
         let upto = synced.last().map_or(Lsn(0), |(lsn, _)| *lsn);
+        let mut desk = self.broker.desk.lock();
+        (desk.safe, desk.waiting) = (upto, desk.waiting.saturating_sub(weight(&synced)));
+        drop(desk);
         self.disk.kept.extend(synced);
         self.note(Event::Synced { life, upto: upto.0 });
-        self.broker.desk.lock().safe = upto;
         self.begin_sync();
         if self.broker.is_paused() {
             // It hears of it when it goes on.
             self.journaled_while_paused = true;
         } else {
             self.tell_journaled(upto);
+        }
+    }
+
+    /// There is no room from now on, but for a few records, often none.
+    fn fill_disk(&mut self) {
+        self.fault(Fault::DiskFull);
+        self.disk.filled += 1;
+        let reserve = if self.rng.percent(50) { 0 } else { self.rng.between(1, 30) };
+        self.disk.reserve = Some(reserve);
+        let lasts = self.rng.between(300 * MS, 8 * S);
+        self.later(lasts, Over::NoRoom);
+        self.tell_room();
+    }
+
+    /// Somebody has made room.
+    pub(super) fn make_room(&mut self) {
+        if self.disk.reserve.take().is_none() {
+            return;
+        }
+        self.note(Event::DiskRoom);
+        if self.disk.syncing.is_empty() && self.broker.is_up() {
+            self.begin_sync();
+        }
+        self.tell_room();
+    }
+
+    fn tell_room(&mut self) {
+        #[cfg(feature = "planted")]
+        if !self.disk.is_short() && super::planted::is(super::planted::Bug::RoomUntold) {
+            return;
+        }
+        self.broker.desk.lock().is_short = self.disk.is_short();
+        let takes = self.turn_takes();
+        self.queue.push(self.now + takes, Happening::DiskTells(self.broker.life));
+    }
+
+    /// The broker hears how much room there is.
+    pub(super) fn on_disk_tells(&mut self, life: Life) {
+        if life != self.broker.life || !self.broker.is_up() {
+            return;
+        }
+        if self.broker.is_paused() {
+            self.journaled_while_paused = true;
+            return;
+        }
+        let safe = self.broker.desk.lock().safe;
+        self.tell_journaled(safe);
+        if self.disk.is_short() && self.broker.is_up() {
+            self.note(Event::DiskShort { life });
         }
     }
 
@@ -189,7 +297,11 @@ impl World {
     /// The broker's process is gone: so many of the batches that were not synced survive.
     pub(super) fn crash_disk(&mut self, keep: usize) {
         let syncing = std::mem::take(&mut self.disk.syncing);
-        let waiting = std::mem::take(&mut self.disk.waiting);
+        let mut waiting = std::mem::take(&mut self.disk.waiting);
+        if self.disk.is_short() {
+            // What there was no room for has never been on it.
+            waiting.clear();
+        }
         let survivors = syncing.into_iter().chain(waiting).take(keep).flatten();
         self.disk.kept.extend(survivors);
         self.disk.fails = false;
@@ -197,6 +309,10 @@ impl World {
         self.disk.asked.clear();
         if self.plan.scheduler.durability == ganger_common::message::Durability::Memory {
             self.disk.kept.clear();
+        }
+        #[cfg(feature = "planted")]
+        if super::planted::is(super::planted::Bug::SyncedLost) {
+            self.disk.kept.pop();
         }
         let upto = self.disk.kept.last().map_or(0, |(lsn, _)| lsn.0);
         self.note(Event::DiskKept { upto });

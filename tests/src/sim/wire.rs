@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use ganger_common::message::publish::{BEAT, BeatHeader, DeltaHeader, decode_header};
 use ganger_common::message::{FromClient, FromWorker, KnowledgeAnswer, ToClient, ToWorker};
-use ganger_common::{AttemptEnd, ConnId, Outcome, Revision, TaskId, WorkerId, decode};
+use ganger_common::{AttemptEnd, ConnId, ErrorCode, Outcome, Revision, TaskId, WorkerId, decode};
 use ganger_scheduler::Data;
 use ganger_scheduler::effect::Dispatch;
 
@@ -133,6 +133,8 @@ impl World {
             ToClient::Heartbeat(beat) => self.name_revision(conn, peer, beat.revision),
             ToClient::Accepted(accepted) => {
                 let tasks = self.wire.submits.remove(&(conn, accepted.seq)).unwrap_or_default();
+                let without_room = accepted.refused.iter().filter(|it| it.code == ErrorCode::StorageFull);
+                self.figures.storage_refusals += without_room.count() as u64;
                 for (index, task) in tasks.into_iter().enumerate() {
                     if accepted.refused.iter().all(|refused| refused.index as usize != index) {
                         self.promise(Some(peer), Promise::Accepted(task));
