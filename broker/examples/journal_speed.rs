@@ -121,7 +121,12 @@ fn record(number: u64, tasks: u64) -> Record {
         id[..8].copy_from_slice(&number.to_be_bytes());
         id[8..].copy_from_slice(&task.to_be_bytes());
         let payload = Bytes::from_static(&[b'x'; 100]);
-        NewTask { id: TaskId::from_bytes(id), kind: "wordcount.map".into(), payload, options: None }
+        NewTask {
+            id: TaskId::from_bytes(id),
+            kind: "wordcount.map".into(),
+            payload: payload.into(),
+            options: None,
+        }
     });
     Record::Accepted { at: Wall(1_790_000_000_000 + number), tasks: tasks.collect() }
 }

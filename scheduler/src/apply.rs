@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ganger_common::message::Durability;
 use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId, TaskOptions};
 
 use crate::arena::TaskKey;
 use crate::client::ClientKey;
+use crate::data::Data;
 use crate::input::NewTask;
 use crate::queue::KindKey;
 use crate::record::{AttemptEnded, CarryHead, Record, Settlement};
@@ -376,5 +376,5 @@ pub(crate) fn settlement(
     attempt: Attempt,
     cause: crate::record::Cause,
 ) -> Settlement {
-    Settlement { task, outcome, attempt, worker: None, cause, result: Bytes::new(), ended: None }
+    Settlement { task, outcome, attempt, worker: None, cause, result: Data::default(), ended: None }
 }

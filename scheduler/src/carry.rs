@@ -7,10 +7,10 @@
 //! been met yet change nothing: what they did shows in the carried task that comes later, or the task is
 //! gone. So the reader knows of each task that it has met exactly what the scheduler knew at that point.
 
-use bytes::Bytes;
 use ganger_common::{Attempt, Revision};
 
 use crate::arena::TaskKey;
+use crate::data::Data;
 use crate::effect::Effect;
 use crate::input::NewTask;
 use crate::knowledge::MapCursor;
@@ -55,7 +55,7 @@ impl Scheduler {
         if self.carry.is_some() {
             return;
         }
-        let from = self.out.append(Record::CarryBegun(self.carry_head()));
+        let from = self.append(Record::CarryBegun(self.carry_head()));
         let stage = Stage::Tasks { next: 0, end: self.arena.slots() };
         self.carry = Some(Carry { from, part: from, stage });
     }
@@ -84,7 +84,7 @@ impl Scheduler {
                 return;
             }
         }
-        self.out.append(Record::CarryEnded { from });
+        self.append(Record::CarryEnded { from });
         self.out.promise(Effect::Carried { from });
     }
 
@@ -103,7 +103,7 @@ impl Scheduler {
                 let limit = self.config.carry_tasks_max;
                 let changes = self.knowledge.carry_history(from, limit, PART_BYTES);
                 let oldest = changes.last()?.revision;
-                self.out.append(Record::CarriedHistory(changes));
+                self.append(Record::CarriedHistory(changes));
                 Stage::History(Revision(oldest.0 - 1))
             }
         })
@@ -124,7 +124,7 @@ impl Scheduler {
             }
             next += 1;
         }
-        self.out.append(Record::CarriedTasks(tasks));
+        self.append(Record::CarriedTasks(tasks));
         next
     }
 
@@ -135,7 +135,7 @@ impl Scheduler {
             let bytes: usize = topic.entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
             left = left.saturating_sub(topic.entries.len() + 1);
             bytes_left = bytes_left.saturating_sub(bytes);
-            self.out.append(Record::CarriedTopic(topic));
+            self.append(Record::CarriedTopic(topic));
             cursor = next;
         }
         Some(cursor)
@@ -163,7 +163,7 @@ impl Scheduler {
         let settled = match task.state {
             State::Settled { outcome, cause, at, worker } => {
                 let result = match Task::is_retryable_outcome(outcome) {
-                    true => Bytes::new(),
+                    true => Data::default(),
                     false => task.data.clone(),
                 };
                 Some(Box::new(CarriedOutcome { outcome, cause, at, worker, result }))
@@ -181,7 +181,7 @@ impl Scheduler {
             task: NewTask {
                 id: task.id,
                 kind: self.queues.kind(task.kind).name.clone(),
-                payload: if has_payload { task.data.clone() } else { Bytes::new() },
+                payload: if has_payload { task.data.clone() } else { Data::default() },
                 options: options.cloned().map(Box::new),
             },
             submitted: task.submitted,

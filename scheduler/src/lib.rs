@@ -20,6 +20,7 @@
 //! judged silent while its message waits at the door.
 
 pub mod config;
+pub mod data;
 pub mod effect;
 pub mod input;
 #[cfg(feature = "planted")]
@@ -54,11 +55,13 @@ mod scheduler;
 mod submit;
 mod task;
 mod timers;
+mod values;
 mod worker;
 mod worker_session;
 
 pub use config::Config;
 pub use counters::Counters;
+pub use data::{Data, Stored};
 pub use effect::{ClientReply, Effect, Publication, WorkerCommand};
 pub use input::{ClientRequest, Input, WorkerRequest};
 pub use record::{Lsn, Record};

@@ -52,7 +52,7 @@ impl Scheduler {
         if settled.items.is_empty() {
             return;
         }
-        self.out.append(Record::Settled { at: self.now.wall, tasks: settled.items });
+        self.append(Record::Settled { at: self.now.wall, tasks: settled.items });
         for key in settled.keys {
             self.announce(key);
         }

@@ -230,7 +230,7 @@ impl Scheduler {
             && kinds.binary_search(&kind).is_ok()
         {
             let settlement = settlement(task, Outcome::Succeeded, ended.attempt, Cause::Result);
-            return Some(Settlement { result: ended.result, ..settlement });
+            return Some(Settlement { result: ended.result.into(), ..settlement });
         }
         let (worker, held) = self.orphans.claim_lease(task)?;
         if !self.adopt(key, worker, &held) {

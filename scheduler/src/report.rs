@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use ganger_common::message::Lease;
 use ganger_common::{Attempt, AttemptEnd, ConnId, Epoch, ErrorCode, Outcome};
 
 use crate::arena::TaskKey;
+use crate::data::Data;
 use crate::effect::{Effect, WorkerCommand};
 use crate::input::{EndDetail, Ended};
 use crate::outcomes::Settled;
@@ -301,7 +301,7 @@ impl Scheduler {
             attempt: note.attempt,
             worker: Some(note.worker),
             cause,
-            result: Bytes::new(),
+            result: Data::default(),
             ended: Some(Box::new(note)),
         }
     }
@@ -364,7 +364,7 @@ fn success(ended: &Ended, worker: Option<ganger_common::WorkerId>) -> Settlement
         attempt: ended.attempt,
         worker,
         cause: Cause::Result,
-        result: ended.result.clone(),
+        result: ended.result.clone().into(),
         ended: None,
     }
 }

@@ -201,7 +201,7 @@ impl Scheduler {
             true => fresh.iter().map(|task| task.id).collect(),
             false => Vec::new(),
         };
-        self.out.append(Record::Accepted { at: self.now.wall, tasks: fresh });
+        self.append(Record::Accepted { at: self.now.wall, tasks: fresh });
         self.note_fresh();
         let mut settled = Settled::default();
         for id in reunited {

@@ -63,7 +63,7 @@ fn journal(criterion: &mut Criterion) {
             let task = |number| NewTask {
                 id: id(last.0 * BATCH as u64 + number),
                 kind: KIND.into(),
-                payload: Bytes::from_static(&[0x61; PAYLOAD]),
+                payload: Bytes::from_static(&[0x61; PAYLOAD]).into(),
                 options: None,
             };
             let tasks = (0..BATCH as u64).map(task).collect();

@@ -104,7 +104,7 @@ fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incomin
         tasks.push(NewTask {
             id: task.id,
             kind: kinds.name(&task.kind),
-            payload: keeper.keep(task.payload.0),
+            payload: keeper.keep(task.payload.0).into(),
             options: task.options.filter(|options: &TaskOptions| !options.is_default()).map(Box::new),
         });
     }

@@ -59,7 +59,7 @@ fn a_result_waits_for_the_client_that_hands_its_task_in_again() {
     let client = desk.client(1);
     desk.resubmit(client, tasks([1]));
     let items = desk.outcome_items(client);
-    assert_eq!((items[0].outcome, &items[0].result), (Outcome::Succeeded, &result(1)));
+    assert_eq!((items[0].outcome, &items[0].result), (Outcome::Succeeded, &result(1).into()));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod restarting;
 mod retaining;
 mod retrying;
 mod sessions;
+mod storing;
 mod streams;
 mod submitting;
 mod timers;

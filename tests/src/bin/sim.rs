@@ -196,17 +196,21 @@ fn figures(total: &Total, seconds: Option<f64>, json: bool) -> String {
     let extra = it.extra.iter().map(|(cause, count)| ((*cause).to_owned(), *count));
     let per_second = seconds.map(|seconds| total.runs as f64 / seconds.max(1e-9));
     if json {
+        let profiles = total.profiles.iter().map(|(profile, pace)| (profile.to_string(), json_of(pace)));
+        let failing = total.failed.iter();
+        let failing = failing.map(|((profile, seed), texts)| (format!("{profile} {seed}"), texts));
         return serde_json::json!({
             "runs": total.runs, "failed": total.failures(), "seconds": seconds, "seeds_per_second": per_second,
             "events": it.happenings, "simulated_seconds": it.simulated_us / 1_000_000, "turns": it.turns,
             "records": it.records, "trims": it.trims, "appends_refused": it.appends_refused,
-            "storage_refusals": it.storage_refusals, "turns_behind": it.turns_behind, "log_entries": it.entries, "broker_lives": it.lives,
+            "storage_refusals": it.storage_refusals, "turns_behind": it.turns_behind,
+            "log_entries": it.entries, "broker_lives": it.lives,
             "tasks": it.tasks, "acknowledged": it.acknowledged, "executions": it.runs, "stale_reports": it.stale,
             "settled": settled.collect::<BTreeMap<_, _>>(),
             "extra_executions": extra.collect::<BTreeMap<_, _>>(),
             "faults": faults.collect::<BTreeMap<_, _>>(),
-            "profiles": total.profiles.iter().map(|(profile, pace)| (profile.to_string(), json_of(pace))).collect::<BTreeMap<_, _>>(),
-            "failing": total.failed.iter().map(|((profile, seed), texts)| (format!("{profile} {seed}"), texts)).collect::<BTreeMap<_, _>>(),
+            "profiles": profiles.collect::<BTreeMap<_, _>>(),
+            "failing": failing.collect::<BTreeMap<_, _>>(),
         })
         .to_string();
     }
@@ -237,8 +241,7 @@ fn figures(total: &Total, seconds: Option<f64>, json: bool) -> String {
             "the disk    had no room for {} batches, for which {} submissions were refused; behind in {} turns",
             it.appends_refused, it.storage_refusals, it.turns_behind
         ),
-        format!("faults      {}", list(&mut faults.into_iter())),
-        format!("profiles    {}", paces(total)),
+        format!("faults      {}{}", list(&mut faults.into_iter()), paces(total).unwrap_or_default()),
     ]
     .join("\n")
 }
@@ -247,17 +250,17 @@ fn json_of(pace: &Pace) -> Value {
     serde_json::json!({ "runs": pace.runs, "failed": pace.failed, "seconds": pace.took.as_secs_f64() })
 }
 
-/// What a run of each profile takes, and the slowest of all.
-fn paces(total: &Total) -> String {
-    let mut text = String::new();
+/// What a run of each profile takes, and the slowest of all. Left out for one run alone, of which everything
+/// that is printed is the same each time.
+fn paces(total: &Total) -> Option<String> {
+    let (took, (profile, seed)) = total.slowest.filter(|_| total.runs > 1)?;
+    let slowest = format!("slowest {profile} {seed} with {:.0} ms", took.as_secs_f64() * 1_000.0);
+    let mut text = "\nprofiles    ".to_owned();
     for (profile, pace) in &total.profiles {
         let each = pace.took.as_secs_f64() * 1_000.0 / pace.runs as f64;
         let _ = write!(text, "{profile} {} of {each:.1} ms, ", pace.runs);
     }
-    if let Some((took, (profile, seed))) = total.slowest {
-        let _ = write!(text, "slowest {profile} {seed} with {:.0} ms", took.as_secs_f64() * 1_000.0);
-    }
-    text
+    Some(text + &slowest)
 }
 
 /// Prints the sum of what several parts have printed.

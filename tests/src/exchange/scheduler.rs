@@ -73,7 +73,7 @@ impl SchedulerExchange {
         let batch = (0..tasks).map(|_| NewTask {
             id: self.ids.next(),
             kind: self.kind.clone(),
-            payload: self.payload.clone(),
+            payload: self.payload.clone().into(),
             options: None,
         });
         let tasks = batch.collect();

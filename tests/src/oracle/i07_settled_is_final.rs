@@ -169,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_of_a_task_that_was_let_go_binds_no_other() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).append_settled(1, Outcome::Failed, 1);
+        script.append(crate::sim::log::Fact::Forgotten(0, 9)).sync();
+        script.promise_outcome(1, Outcome::Failed, 1).submit(1).accept(1);
+        script.run(1).settle(1, Outcome::Succeeded).promise_outcome(1, Outcome::Succeeded, 1);
+        script.passes(super::check);
+    }
+
+    #[test]
     fn a_life_in_memory_may_settle_again() {
         let mut script = Script::memory();
         script.submit(1).accept(1).settle(1, Outcome::Failed).restart();

@@ -79,6 +79,7 @@ mod tests {
 
     use crate::oracle::script::*;
     use crate::sim::Event;
+    use crate::sim::log::Fact;
 
     fn cancelled(mut script: Script) -> Script {
         script.submit(1).accept(1).push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
@@ -107,6 +108,17 @@ mod tests {
         let mut script = cancelled(Script::journal());
         script.restart().hear(1, Outcome::Succeeded, 1, 1);
         script.fails(super::check, "I18", "after it was cancelled");
+    }
+
+    #[test]
+    fn what_is_told_of_a_task_that_was_let_go_binds_no_other() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
+        script.append_settled(1, Outcome::Cancelled, 0).append(Fact::Forgotten(9, 0)).sync();
+        script.promise(crate::sim::log::Promise::Cancelled(id(1))).submit(1).accept(1);
+        script.push(Event::CancelAcknowledged { client: CLIENT, ask: 1, task: id(1) });
+        script.run(1).settle(1, Outcome::Succeeded);
+        script.passes(super::check);
     }
 
     #[test]

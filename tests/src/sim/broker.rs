@@ -108,7 +108,8 @@ impl World {
         let scheduler = match recovered {
             Lsn(0) => Ok(Scheduler::new(config, now)),
             _ => {
-                let records = self.disk.kept.iter().map(|(lsn, record)| (*lsn, record));
+                let kept = self.disk.named(config.stored_min);
+                let records = kept.iter().map(|(lsn, record)| (*lsn, &**record));
                 Scheduler::recover(config, now, records)
             }
         };
@@ -196,6 +197,7 @@ impl World {
             self.note_behind();
         }
         self.carry_tape();
+        self.note_waiting_leases();
         self.check_scheduler();
         match carried_out {
             Err(ganger_broker::BrokerError::Journal(_)) => self.end_broker(BrokerEnd::JournalFailed),
@@ -250,6 +252,7 @@ impl World {
                     self.publish(&parts);
                 }
                 Done::Appended { records, safe } => self.append(records, safe),
+                Done::Asked { values } => self.ask_values(values),
                 Done::Trimmed { before } => self.trim(before),
             }
         }
@@ -282,7 +285,7 @@ impl World {
                         task: one.task,
                         outcome: one.outcome,
                         attempt: one.attempt,
-                        result: Digest::of(&one.result),
+                        result: Digest::of(one.result.inline().map_or(&[], |result| result)),
                     });
                 }
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_broker::journal::{Journal, JournalError, Recovered, Usage};
 use ganger_common::ConnId;
-use ganger_scheduler::{Lsn, Record};
+use ganger_scheduler::{Lsn, Record, Stored};
 use ganger_transport::{DownReason, Endpoint, PublishError, Publisher, SendError, Server, ServerEvent};
 
 /// Something that the shell did.
@@ -35,6 +35,10 @@ pub(super) enum Done {
     Appended {
         records: Vec<(Lsn, Record)>,
         safe: bool,
+    },
+    /// Values are to be read.
+    Asked {
+        values: Vec<Stored>,
     },
     /// Records before this one may go.
     Trimmed {
@@ -81,6 +85,8 @@ pub(super) struct Desk {
     pub(super) carried: Lsn,
     /// From so many records after that on the journal counts as long.
     pub(super) long_from: u64,
+    /// Values that were read, in the order in which they were asked for.
+    pub(super) values: Vec<Bytes>,
     /// With so much that was handed over and is not safe, the journal counts as behind.
     pub(super) behind_from: u64,
     /// What was handed over and is not safe.
@@ -107,6 +113,7 @@ impl SharedDesk {
             safe: Lsn(0),
             carried: Lsn(0),
             long_from: u64::MAX,
+            values: Vec::new(),
             behind_from: u64::MAX,
             waiting: 0,
             is_short: false,
@@ -245,6 +252,16 @@ impl Journal for SimJournal {
         let mut desk = self.0.lock();
         (desk.first, desk.carried) = (before, desk.safe);
         desk.tape.push_back(Done::Trimmed { before });
+        Ok(())
+    }
+
+    /// Answered by the world, later.
+    fn fetch(&mut self, wanted: &mut Vec<Stored>, came: &mut Vec<Bytes>) -> Result<(), JournalError> {
+        let mut desk = self.0.lock();
+        if !wanted.is_empty() {
+            desk.tape.push_back(Done::Asked { values: std::mem::take(wanted) });
+        }
+        came.append(&mut desk.values);
         Ok(())
     }
 

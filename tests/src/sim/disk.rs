@@ -6,9 +6,11 @@
 //! Once it is full, it takes from a reserve, and then nothing: what is handed over waits, as it does in the
 //! journal's thread, and is gone with the process. While it is behind, it takes a few batches at a time.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use ganger_scheduler::{Lsn, Record};
+use bytes::Bytes;
+use ganger_scheduler::{Data, Lsn, Record, Stored};
 
 use super::desk::weight;
 use super::faults::Over;
@@ -29,6 +31,8 @@ pub(super) struct Disk {
     syncing: Vec<Vec<(Lsn, Record)>>,
     /// Batches that wait for their turn.
     waiting: VecDeque<Vec<(Lsn, Record)>>,
+    /// Values that the broker has asked for.
+    asked: VecDeque<Stored>,
     /// Syncs take so much longer at the moment.
     pub(super) slow_until: u64,
     /// The next sync fails.
@@ -50,6 +54,31 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// A value that is on it.
+    pub(super) fn value(&self, stored: Stored) -> Option<Bytes> {
+        let (first, _) = self.kept.first()?;
+        let (lsn, record) = self.kept.get(stored.lsn.0.checked_sub(first.0)? as usize)?;
+        let (_, data) = record.values().find(|(index, _)| *index == stored.index)?;
+        let value = data.inline().filter(|value| value.len() == stored.len as usize);
+        value.filter(|_| *lsn == stored.lsn).cloned()
+    }
+
+    /// What is on it as a recovery gets it: large values by name.
+    pub(super) fn named(&self, min: usize) -> Vec<(Lsn, Cow<'_, Record>)> {
+        let mut named = Vec::with_capacity(self.kept.len());
+        for (lsn, record) in &self.kept {
+            let mut record = Cow::Borrowed(record);
+            if record.values().any(|(_, data)| data.len() >= min.max(1)) {
+                for (index, data) in record.to_mut().values_mut().filter(|(_, data)| data.len() >= min.max(1))
+                {
+                    *data = Data::Stored(Stored { lsn: *lsn, index, len: data.len() as u32 });
+                }
+            }
+            named.push((*lsn, record));
+        }
+        named
+    }
+
     pub(super) fn unsynced_batches(&self) -> usize {
         self.syncing.len() + self.waiting.len()
     }
@@ -82,7 +111,8 @@ impl Disk {
 
 impl World {
     /// The journal is handed a batch.
-    pub(super) fn append(&mut self, records: Vec<(Lsn, Record)>, safe: bool) {
+    pub(super) fn append(&mut self, mut records: Vec<(Lsn, Record)>, safe: bool) {
+        self.copy_values(&mut records);
         for (lsn, record) in &records {
             self.note_record(*lsn, record);
         }
@@ -97,6 +127,44 @@ impl World {
         if self.disk.syncing.is_empty() {
             self.begin_sync();
         }
+    }
+
+    /// What only names values is written with the values.
+    fn copy_values(&mut self, records: &mut [(Lsn, Record)]) {
+        for (_, data) in records.iter_mut().flat_map(|(_, record)| record.values_mut()) {
+            let Data::Stored(stored) = *data else { continue };
+            match self.disk.value(stored) {
+                Some(value) => *data = Data::Inline(value),
+                None => return self.defect(&format!("{stored:?} is carried and is not on the disk")),
+            }
+        }
+    }
+
+    /// The journal is asked for values.
+    pub(super) fn ask_values(&mut self, values: Vec<Stored>) {
+        self.disk.asked.extend(values);
+        let (first, last) = if self.rng.percent(90) { (20, 2_000) } else { (2_000, 200_000) };
+        let takes = self.rng.between(first, last);
+        self.queue.push(self.now + takes, Happening::ValuesRead(self.broker.life));
+    }
+
+    /// Some of them have been read, or all.
+    pub(super) fn on_values_read(&mut self, life: Life) {
+        if life != self.broker.life || !self.broker.is_up() {
+            return;
+        }
+        let most = if self.rng.percent(50) { 1 } else { self.disk.asked.len() };
+        for _ in 0..most {
+            let Some(stored) = self.disk.asked.pop_front() else { break };
+            match self.disk.value(stored) {
+                Some(value) => self.broker.desk.lock().values.push(value),
+                None => return self.defect(&format!("{stored:?} is to be read and is not on the disk")),
+            }
+        }
+        if !self.disk.asked.is_empty() {
+            self.queue.push(self.now + 50, Happening::ValuesRead(life));
+        }
+        self.wake_broker(self.now);
     }
 
     /// Records before this one may go: a store lets them go in pieces, so some of them may stay for long.
@@ -238,6 +306,7 @@ impl World {
         self.disk.kept.extend(survivors);
         self.disk.fails = false;
         self.disk.loses_power = false;
+        self.disk.asked.clear();
         if self.plan.scheduler.durability == ganger_common::message::Durability::Memory {
             self.disk.kept.clear();
         }

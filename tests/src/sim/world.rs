@@ -205,6 +205,7 @@ impl World {
                 self.on_handler_ends(worker, process, ticket);
             }
             Happening::SyncDone(life) => self.on_sync_done(life),
+            Happening::ValuesRead(life) => self.on_values_read(life),
             Happening::DiskTells(life) => self.on_disk_tells(life),
             Happening::Act(place) => self.on_act(place),
             Happening::Fault(place) => self.on_fault(place),
