@@ -18,6 +18,7 @@
 //!
 //! [`ConnId`]: ganger_common::ConnId
 
+pub mod door;
 mod endpoint;
 mod error;
 mod event;

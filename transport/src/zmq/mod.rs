@@ -35,9 +35,11 @@ mod publisher;
 mod router;
 mod server;
 mod subscription;
+mod tunnels;
 
 pub use connection::ZmqConnection;
 pub use connector::ZmqConnector;
+pub(crate) use io::IoThread;
 pub use publisher::ZmqPublisher;
 pub use server::ZmqServer;
 pub use subscription::ZmqSubscription;
