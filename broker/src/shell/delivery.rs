@@ -34,6 +34,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 self.carry_out_one(effect)?;
             }
             if self.batch.is_empty() {
+                self.guard.decided();
                 self.watch_journal();
                 return Ok(());
             }
@@ -44,7 +45,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
 
     fn carry_out_one(&mut self, effect: Effect) -> Result<(), BrokerError> {
         match effect {
-            Effect::Append { lsn, record } => self.batch.push((lsn, record)),
+            Effect::Append { lsn, record } => {
+                self.guard.on_record(&record);
+                self.batch.push((lsn, record));
+            }
             Effect::ToClient { conn, reply } => self.tell_client(conn, reply),
             Effect::ToWorker { conn, command } => self.tell_worker(conn, command),
             Effect::Publish(publication) => {
@@ -77,6 +81,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             ClientReply::Status { status, .. } => {
                 status.counters.extend(self.counters.by_name());
                 status.counters.extend(figures(&self.journal));
+                status.counters.extend(self.guard.figures());
             }
             _ => {}
         }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use omq_proto::MechanismSetup;
@@ -14,7 +15,7 @@ use tokio::net::{TcpStream, UnixListener};
 use super::counters::Breach;
 use super::curve::Curve;
 use super::handshake::{self, Failed};
-use super::keys::{PublicKey, SecretKey};
+use super::keys::{KeyError, PublicKey, SecretKey};
 use super::limits::DoorLimits;
 use super::private::PrivateSocket;
 use super::relay::{Budget, Patience, Relay, Sides};
@@ -31,6 +32,16 @@ pub struct ClientKeys {
     pub secret: SecretKey,
     /// The key of the broker.
     pub broker: PublicKey,
+}
+
+impl ClientKeys {
+    /// The key in a file, and the broker that it is for.
+    ///
+    /// # Errors
+    /// When the file cannot be read, others can read it, or there is no key in it.
+    pub fn load(secret: &Path, broker: PublicKey) -> Result<Self, KeyError> {
+        Ok(Self { secret: SecretKey::load(secret)?, broker })
+    }
 }
 
 /// A connection to a broker that is encrypted and stands, and waits for the library at its other end.

@@ -35,6 +35,11 @@ impl ZmqConnector {
         Self { io: Arc::default(), tunnels: Some(Arc::new(Tunnels::new(keys))) }
     }
 
+    /// With keys if there are any.
+    pub fn with_keys_or_without(keys: Option<ClientKeys>) -> Self {
+        keys.map_or_else(Self::default, Self::with_keys)
+    }
+
     fn io(&self, to: &Endpoint) -> Result<Arc<IoThread>, ConnectError> {
         if matches!(to, Endpoint::Mem { .. }) {
             return Err(ConnectError::Unsupported { endpoint: to.clone() });
