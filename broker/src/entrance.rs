@@ -39,10 +39,10 @@ impl Entrance {
         let (Some(secret), Some(authorised)) = (&self.secret_key, &self.authorised_keys) else {
             return Ok(None);
         };
-        let wrong = |flag: &str, error: &dyn std::error::Error| BrokerError::Config(format!("{flag}: {error}"));
+        let wrong =
+            |flag: &str, error: &dyn std::error::Error| BrokerError::Config(format!("{flag}: {error}"));
         let secret = SecretKey::load(secret).map_err(|error| wrong("--secret-key", &error))?;
-        let ring =
-            KeyRing::load(secret, authorised).map_err(|error| wrong("--authorised-keys", &error))?;
+        let ring = KeyRing::load(secret, authorised).map_err(|error| wrong("--authorised-keys", &error))?;
         tracing::info!(public_key = %ring.public(), keys = ring.len(), "only the holders of keys may connect");
         Ok(Some(ring))
     }
@@ -72,9 +72,7 @@ impl Posts {
     pub(crate) async fn publisher(&self, endpoint: &Endpoint) -> Result<ZmqPublisher, BindError> {
         let limits = Limits::publisher();
         match &self.door {
-            Some(door) => {
-                ZmqPublisher::bind_behind(door, endpoint, limits, self.gate(Port::Knowledge)).await
-            }
+            Some(door) => ZmqPublisher::bind_behind(door, endpoint, limits, self.gate(Port::Knowledge)).await,
             None => ZmqPublisher::bind(endpoint, limits).await,
         }
     }

@@ -62,7 +62,8 @@ impl PreRefused {
             return if self.is_empty() { rest } else { self };
         }
         let place = |index: u32| self.places.get(index as usize).copied().unwrap_or(index);
-        let refused = rest.refused.into_iter().map(|refusal| Refusal { index: place(refusal.index), ..refusal });
+        let refused =
+            rest.refused.into_iter().map(|refusal| Refusal { index: place(refusal.index), ..refusal });
         let refused: Vec<Refusal> = refused.collect();
         let places = rest.places.into_iter().map(place).collect();
         self.refused.extend(refused);

@@ -90,7 +90,8 @@ fn split_comment(line: &str) -> (&str, &str) {
 fn read_roles(text: &str) -> Result<Roles, String> {
     text.split(',').try_fold(Roles::default(), |roles, name| {
         let role = Role::ALL.into_iter().find(|role| role.name() == name);
-        role.map(|role| roles.with(role)).ok_or_else(|| format!("{name:?} is no role; write {}", role_names()))
+        role.map(|role| roles.with(role))
+            .ok_or_else(|| format!("{name:?} is no role; write {}", role_names()))
     })
 }
 

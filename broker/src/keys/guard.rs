@@ -177,7 +177,9 @@ impl Guard {
         }
         let (needs, what) = of_client(request);
         let verdict = match principal.may(needs) {
-            true => principal.scope_of_client(request).and_then(|()| of_kinds(&principal, request, scheduler)),
+            true => {
+                principal.scope_of_client(request).and_then(|()| of_kinds(&principal, request, scheduler))
+            }
             false => Err(lacks(needs)),
         };
         verdict.map_err(|text| {
@@ -205,7 +207,13 @@ impl Guard {
         })
     }
 
-    fn submit(&mut self, principal: &Principal, tasks: &mut Vec<NewTask>, refused: &mut PreRefused, now: Time) {
+    fn submit(
+        &mut self,
+        principal: &Principal,
+        tasks: &mut Vec<NewTask>,
+        refused: &mut PreRefused,
+        now: Time,
+    ) {
         let may = principal.may(of_submit());
         let mut denied = None;
         let all = std::mem::take(tasks);

@@ -107,8 +107,8 @@ impl KeyRing {
 }
 
 fn read(path: &Path) -> Result<Table, KeyFileError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
     file::read(&text).map_err(|(line, reason)| KeyFileError::Line { path: path.to_owned(), line, reason })
 }
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use ganger_common::TaskId;
 use ganger_scheduler::Record;
-use ganger_scheduler::input::NewTask;
 use ganger_scheduler::Time;
+use ganger_scheduler::input::NewTask;
 use ganger_transport::door::PublicKey;
 
 use super::rights::Quota;
@@ -32,7 +32,13 @@ pub(super) struct Usage {
 
 impl Usage {
     /// Whether one more task fits the quota of its principal; if so, it is counted.
-    pub(super) fn ask(&mut self, key: PublicKey, quota: &Quota, task: &NewTask, now: Time) -> Result<(), &'static str> {
+    pub(super) fn ask(
+        &mut self,
+        key: PublicKey,
+        quota: &Quota,
+        task: &NewTask,
+        now: Time,
+    ) -> Result<(), &'static str> {
         // The same task again takes no more room.
         if self.held.contains_key(&task.id) || self.asked.contains_key(&task.id) {
             return Ok(());
@@ -144,13 +150,17 @@ mod tests {
         let quota = Quota { tasks: Some(2), ..Quota::default() };
         let tasks = [task(1), task(1), task(1)];
         let now = Time::default();
-        assert!(usage.ask(key, &quota, &tasks[0], now).is_ok() && usage.ask(key, &quota, &tasks[1], now).is_ok());
+        assert!(
+            usage.ask(key, &quota, &tasks[0], now).is_ok() && usage.ask(key, &quota, &tasks[1], now).is_ok()
+        );
         assert!(usage.ask(key, &quota, &tasks[2], now).is_err());
         assert!(usage.ask(key, &quota, &tasks[0], now).is_ok(), "the same again");
         // The scheduler took one of the two.
         usage.on_record(&accepted(&[&tasks[0]]));
         usage.decided();
-        assert!(usage.ask(key, &quota, &tasks[2], now).is_ok() && usage.ask(key, &quota, &tasks[1], now).is_err());
+        assert!(
+            usage.ask(key, &quota, &tasks[2], now).is_ok() && usage.ask(key, &quota, &tasks[1], now).is_err()
+        );
         usage.on_record(&accepted(&[&tasks[2]]));
         usage.decided();
         usage.on_record(&settled(&tasks[0]));
@@ -168,6 +178,9 @@ mod tests {
         assert!(usage.ask(key, &quota, &task(1), now).is_err());
         let (key, quota) = (SecretKey::generate().public(), Quota { rate: Some(2), ..Quota::default() });
         let mut ask = |at| usage.ask(key, &quota, &task(0), now + Duration::from_millis(at)).is_ok();
-        assert_eq!([ask(0), ask(0), ask(0), ask(499), ask(500), ask(501)], [true, true, false, false, true, false]);
+        assert_eq!(
+            [ask(0), ask(0), ask(0), ask(499), ask(500), ask(501)],
+            [true, true, false, false, true, false]
+        );
     }
 }

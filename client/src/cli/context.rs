@@ -56,7 +56,8 @@ impl Context {
                 .map(Some)
                 .map_err(|error| Exit::Usage(format!("--secret-key: {error}"))),
             _ => {
-                let text = "--secret-key and --broker-key go together: who you are, and which broker you trust";
+                let text =
+                    "--secret-key and --broker-key go together: who you are, and which broker you trust";
                 Err(Exit::Usage(text.to_owned()))
             }
         }

@@ -23,7 +23,10 @@ pub(crate) fn run(context: &mut Context, args: &KeygenArgs) -> Result<(), Exit> 
     let path = match &args.out {
         Some(path) => path.clone(),
         None if args.name.contains('/') || args.name.starts_with('.') || args.name.is_empty() => {
-            return Err(Exit::Usage(format!("keygen: {:?} cannot be the name of a file; say --out FILE", args.name)));
+            return Err(Exit::Usage(format!(
+                "keygen: {:?} cannot be the name of a file; say --out FILE",
+                args.name
+            )));
         }
         None => PathBuf::from(format!("{}.key", args.name)),
     };
@@ -33,6 +36,8 @@ pub(crate) fn run(context: &mut Context, args: &KeygenArgs) -> Result<(), Exit> 
     if context.output.is_json() {
         return context.output.json(&json!({ "name": args.name, "public_key": public, "file": path }));
     }
-    context.output.hint(&format!("the secret key is in {}: keep it to yourself; the public key:", path.display()));
+    context
+        .output
+        .hint(&format!("the secret key is in {}: keep it to yourself; the public key:", path.display()));
     context.output.line(&public)
 }

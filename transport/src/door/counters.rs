@@ -77,7 +77,6 @@ pub(super) struct Counters {
     pub(super) accepted: AtomicU64,
     pub(super) admitted: AtomicU64,
     pub(super) closed: AtomicU64,
-    pub(super) pings: AtomicU64,
     pub(super) out_of_files: AtomicU64,
     breaches: [AtomicU64; Breach::ALL.len()],
 }
@@ -92,7 +91,6 @@ impl Counters {
             ("accepted", &self.accepted),
             ("admitted", &self.admitted),
             ("closed", &self.closed),
-            ("pings", &self.pings),
             ("out_of_files", &self.out_of_files),
         ];
         let breaches = Breach::ALL.iter().map(|breach| (breach.name(), &self.breaches[*breach as usize]));

@@ -105,7 +105,7 @@ impl Listener {
                 Err(_) => {}
             }
             count += 1;
-            if count % ACCEPTS == 0 {
+            if count.is_multiple_of(ACCEPTS) {
                 tokio::task::yield_now().await;
             }
         }
@@ -128,12 +128,14 @@ impl Listener {
     fn refused(&self, from: SocketAddr, key: Option<PublicKey>, failed: &Failed) {
         let breach = failed.breach;
         self.staff.counters.count(breach);
-        let (reason, detail) = (breach.name(), failed.detail.as_deref().unwrap_or_default());
-        let key = key.map(|key| key.to_string()).unwrap_or_default();
+        let (reason, service) = (breach.name(), self.service);
+        let detail = failed.detail.clone().or(key.map(|key| key.to_string())).unwrap_or_default();
         match breach {
             // Somebody looked whether anybody is here.
             Breach::Gone => {}
-            _ => self.staff.say(|| tracing::warn!(%from, key, reason, detail, "a connection was refused")),
+            _ => {
+                self.staff.say(|| tracing::warn!(%from, ?service, reason, detail, "a connection was refused"))
+            }
         }
     }
 
@@ -212,28 +214,28 @@ impl Visit {
                 Ok(Guest { codec: None, key: None, grant: Grant::default() })
             }
             Gate::Keys(gate) => {
-                let (told, asked) = (Arc::new(Mutex::new(None)), gate.policy.clone());
-                let (sink, counters) = (told.clone(), self.listener.staff.clone());
-                let (from, service) = (self.from, self.listener.service);
+                let (proven, asked) = (Arc::new(Mutex::new(None)), gate.policy.clone());
+                let sink = proven.clone();
                 let options = CurveServerOptions::new().authenticator(move |peer| {
                     let key = PublicKey::from_bytes(peer.public_key);
                     let grant = asked.borrow().admit(&key);
-                    if grant.is_none() {
-                        counters.say(|| tracing::warn!(%from, %key, ?service, "a key is not allowed here"));
-                    }
                     let is_allowed = grant.is_some();
-                    *sink.lock() = grant;
+                    *sink.lock() = Some((key, grant));
                     is_allowed
                 });
                 let mechanism = MechanismSetup::CurveServer { our_keypair: gate.secret.pair(), options };
                 let result = handshake::encrypted(outer, ours, mechanism, limits).await;
-                let grant = told.lock().take();
-                match (result, grant) {
-                    (Ok((codec, key)), Some(grant)) => {
+                let proven = proven.lock().take();
+                match (result, proven) {
+                    (Ok((codec, _)), Some((key, Some(grant)))) => {
                         Ok(Guest { codec: Some(codec), key: Some(key), grant })
                     }
-                    (Ok(_), None) => Err(Breach::Key.into()),
-                    (Err(failed), grant) => Err(said_of(failed, grant.is_some())),
+                    // It has proven its key, and that was not enough.
+                    (_, Some((key, None))) => {
+                        Err(Failed { breach: Breach::Key, detail: Some(key.to_string()) })
+                    }
+                    (Ok(_), None) => Err(Breach::Curve.into()),
+                    (Err(failed), _) => Err(failed),
                 }
             }
         }
@@ -310,14 +312,6 @@ impl Drop for Visit {
         if self.admitted {
             self.listener.crowd.lock().leave(self.ip());
         }
-    }
-}
-
-/// A handshake that fails after its key was refused failed for that.
-fn said_of(failed: Failed, was_allowed: bool) -> Failed {
-    match failed.detail.as_deref().is_some_and(|detail| detail.contains("denied")) && !was_allowed {
-        true => Failed { breach: Breach::Key, ..failed },
-        false => failed,
     }
 }
 
