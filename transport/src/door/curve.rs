@@ -222,8 +222,10 @@ impl Carrier for Curve {
             }
             Some(bytes) => {
                 let count = bytes.len() as u64;
-                self.codec.handle_input(bytes).map_err(|error| breach(&error))?;
+                let verdict = self.codec.handle_input(bytes);
+                // What was good before something that is not, counts.
                 self.understood(sides)?;
+                verdict.map_err(|error| breach(&error))?;
                 Ok(count)
             }
         }
