@@ -154,8 +154,8 @@ impl Config {
             insecure: or(settings.insecure, default.insecure),
             entrance: Entrance {
                 is_direct: or(settings.direct, false),
-                secret_key: settings.secret_key.map(|given| given.value),
-                authorised_keys: settings.authorised_keys.map(|given| given.value),
+                secret_key: file(settings.secret_key),
+                authorised_keys: file(settings.authorised_keys),
                 ..Entrance::default()
             },
             scheduler,
@@ -266,6 +266,11 @@ impl Config {
 
 fn or<T>(given: Option<Given<T>>, default: T) -> T {
     given.map_or(default, |given| given.value)
+}
+
+/// "none" takes back what another place gave.
+fn file(given: Option<Given<PathBuf>>) -> Option<PathBuf> {
+    given.map(|given| given.value).filter(|path| path.as_os_str() != "none")
 }
 
 fn broken(place: &str, allowed: &str) -> BrokerError {

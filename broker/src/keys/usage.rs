@@ -177,7 +177,7 @@ mod tests {
         assert!(usage.ask(key, &quota, &task(1_000), now).is_ok(), "a large one fits alone");
         assert!(usage.ask(key, &quota, &task(1), now).is_err());
         let (key, quota) = (SecretKey::generate().public(), Quota { rate: Some(2), ..Quota::default() });
-        let mut ask = |at| usage.ask(key, &quota, &task(0), now + Duration::from_millis(at)).is_ok();
+        let mut ask = |at| usage.ask(key, &quota, &task(0), now.plus(Duration::from_millis(at))).is_ok();
         assert_eq!(
             [ask(0), ask(0), ask(0), ask(499), ask(500), ask(501)],
             [true, true, false, false, true, false]

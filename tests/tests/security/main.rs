@@ -1,0 +1,6 @@
+//! A broker with keys, as operators, workers and clients meet it: real processes, ours and libzmq's.
+
+mod house;
+mod interop;
+mod revoking;
+mod secrets;
