@@ -13,8 +13,9 @@ use omq_proto::{Error, MechanismSetup, Message, Payload};
 
 use super::counters::Breach;
 use super::limits::DoorLimits;
-use super::plain::{CHUNK, read, with_scratch};
+use super::plain::{CHUNK, with_scratch};
 use super::relay::{Backlog, Carrier, Ending, Moved, Sides};
+use super::sockets::Source;
 use super::topics::{Change, Topics};
 use super::wire::{self, Header, SocketName};
 
@@ -211,7 +212,7 @@ impl Carrier for Curve {
             return Ok(0);
         }
         let bytes = with_scratch(|scratch| {
-            let count = read(sides.outer.try_read(&mut scratch[..CHUNK]))?;
+            let count = sides.outer.read_now(&mut scratch[..CHUNK])?;
             std::io::Result::Ok(count.map(|count| Bytes::copy_from_slice(&scratch[..count])))
         })?;
         match bytes {
@@ -237,7 +238,7 @@ impl Carrier for Curve {
             return Ok(moved);
         }
         let count = with_scratch(|scratch| {
-            let count = read(sides.inner.try_read(&mut scratch[..CHUNK]))?;
+            let count = sides.inner.read_now(&mut scratch[..CHUNK])?;
             self.from_inner.extend_from_slice(&scratch[..count.unwrap_or(0)]);
             std::io::Result::Ok(count)
         })?;

@@ -29,6 +29,7 @@ mod listener;
 mod plain;
 mod private;
 mod relay;
+mod sockets;
 mod staff;
 mod topics;
 mod wire;

@@ -1,11 +1,11 @@
 //! Carries a connection that is not encrypted: bytes pass as they are.
 
 use std::cell::RefCell;
-use std::io;
 
 use super::counters::Breach;
 use super::frames::{Boundaries, Inspector};
 use super::relay::{Backlog, Carrier, Ending, Moved, Sides};
+use super::sockets::Source;
 
 /// Most bytes that are read at a time.
 pub(super) const CHUNK: usize = 128 << 10;
@@ -19,15 +19,6 @@ thread_local! {
 /// Lends the thread's buffer.
 pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| work(scratch))
-}
-
-/// `Ok(None)`: nothing is there. `Ok(Some(0))`: nothing will come any more.
-pub(super) fn read(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// A connection as it is.
@@ -128,7 +119,7 @@ impl Carrier for Plain {
             let count = match std::mem::take(&mut self.again) {
                 // Something was granted: what was seen is looked at again before more is read.
                 true => 0,
-                false => match read(sides.outer.try_read(&mut scratch[had..had + CHUNK]))? {
+                false => match sides.outer.read_now(&mut scratch[had..had + CHUNK])? {
                     None => return Ok(0),
                     Some(0) => {
                         self.ended.0 = true;
@@ -154,7 +145,7 @@ impl Carrier for Plain {
             return Ok(moved);
         }
         with_scratch(|scratch| {
-            match read(sides.inner.try_read(&mut scratch[..CHUNK]))? {
+            match sides.inner.read_now(&mut scratch[..CHUNK])? {
                 None => return Ok(moved),
                 Some(0) => self.ended.1 = true,
                 Some(count) => {

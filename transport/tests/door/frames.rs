@@ -83,17 +83,15 @@ async fn heartbeats_of_zeromq_are_answered_between_messages() {
             _ => pongs.push(body),
         }
     }
-    let expected: Vec<Vec<u8>> = (0..10_u8).map(|number| [b"\x04PONG".as_slice(), &[number]].concat()).collect();
+    let expected: Vec<Vec<u8>> =
+        (0..10_u8).map(|number| [b"\x04PONG".as_slice(), &[number]].concat()).collect();
     assert_eq!(pongs, expected);
 }
 
 #[tokio::test]
 async fn half_a_large_message_does_not_keep_the_room_of_others() {
-    let limits = DoorLimits {
-        message_bytes: 4 << 20,
-        message_bytes_budget: 4 << 20,
-        ..DoorLimits::default()
-    };
+    let limits =
+        DoorLimits { message_bytes: 4 << 20, message_bytes_budget: 4 << 20, ..DoorLimits::default() };
     let mut rig = Rig::start(limits).await;
     let to = rig.endpoint();
     // Takes all of the budget, and then says nothing more.

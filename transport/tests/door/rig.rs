@@ -91,7 +91,8 @@ impl Rig {
     /// Whoever is honest gets in, is heard and hears the answer.
     pub(crate) async fn serves(&mut self, connector: &ZmqConnector) -> ZmqConnection {
         let (to, limits) = (self.endpoint(), Limits::default());
-        let mut connection = in_time(connector.connect(&to, &limits)).await.expect("an honest peer is let in");
+        let mut connection =
+            in_time(connector.connect(&to, &limits)).await.expect("an honest peer is let in");
         connection.try_send("honest".into()).unwrap();
         let conn = loop {
             let (conn, body) = self.message().await;

@@ -17,7 +17,9 @@ async fn s15_topics_without_end_or_measure_are_refused() {
     let many: Vec<u8> =
         (0..1_000_000_u32).flat_map(|number| frame(0, format!("\u{1}topic {number}").as_bytes())).collect();
     for (number, bytes) in
-        [frame(0, &vec![1; 1 << 20]), many, frame(0, &[[1].as_slice(), &[b'x'; 1_025]].concat())].iter().enumerate()
+        [frame(0, &vec![1; 1 << 20]), many, frame(0, &[[1].as_slice(), &[b'x'; 1_025]].concat())]
+            .iter()
+            .enumerate()
     {
         says_and_is_closed(shaken(&to, b"SUB", b"").await, bytes).await;
         counts(&door, "too_many_subscriptions", number as u64 + 1).await;
