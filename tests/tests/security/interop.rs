@@ -42,8 +42,8 @@ async fn a_client_a_worker_and_a_subscriber_on_libzmq_are_served_encrypted() {
 
     // Our client, their worker.
     let mine = keys.client(&cluster, &ours).await;
-    let handle = mine.submit(NewTask::new("py.upper", "from rust")).await.unwrap();
-    assert_eq!(handle.await.unwrap().result, "FROM RUST");
+    let mut handle = mine.submit(NewTask::new("py.upper", "from rust")).await.unwrap();
+    assert_eq!(handle.outcome().await.unwrap().result, "FROM RUST");
 
     // Their client, their worker, which hears of the change by its subscription.
     let args = [
@@ -77,7 +77,8 @@ async fn who_has_no_listed_key_or_trusts_another_broker_is_refused_with_a_reason
     let cases = [
         ("a key that is not listed", Some((&keys, &stranger)), "key_not_allowed"),
         ("the key of another broker", Some((&other, &listed)), "bad_curve"),
-        ("no key", None, "wrong_mechanism"),
+        // libzmq hangs up by itself when it sees that CURVE is asked for.
+        ("no key", None, "here one speaks CURVE"),
     ];
     for (what, keys, reason) in cases {
         let refused = match keys {

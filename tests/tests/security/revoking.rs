@@ -17,7 +17,7 @@ async fn s25_a_revoked_worker_is_cut_within_a_second_and_its_tasks_move() {
     let mut cluster = keys.cluster(&["--grace", "500ms"]);
     cluster.add(&keys.worker("goes", &goes).slots(4));
     let mine = keys.client(&cluster, &client).await;
-    let tasks = (0..4).map(|_| NewTask::new("sleep", r#"{"ms": 3000}"#));
+    let tasks = (0..4).map(|_| NewTask::new("sleep", "3s"));
     let handles = mine.submit_many(tasks).await.unwrap();
     let running = || async { mine.status().await.unwrap().running };
     tokio::time::timeout(SOON, async { while running().await < 4 {} }).await.unwrap();
@@ -28,8 +28,8 @@ async fn s25_a_revoked_worker_is_cut_within_a_second_and_its_tasks_move() {
     eventually("it is cut", SOON, || cluster.broker().stderr().contains("key_revoked"));
     assert!(revoked.elapsed() < Duration::from_secs(1));
     cluster.add(&keys.worker("stays", &stays).slots(4));
-    for handle in handles {
-        let outcome = tokio::time::timeout(SOON, handle).await.unwrap().unwrap();
+    for mut handle in handles {
+        let outcome = tokio::time::timeout(SOON, handle.outcome()).await.unwrap().unwrap();
         assert!(outcome.attempt.0 >= 2, "the other worker ran it");
     }
 }

@@ -22,7 +22,7 @@ async fn s24_no_log_and_no_process_list_shows_a_secret() {
     let mut cluster = keys.cluster(&["--log", "trace"]);
     cluster.add(&keys.worker("w", &client).args(&["--log", "trace"]));
     let mine = keys.client(&cluster, &client).await;
-    let done = mine.submit(ganger_client::NewTask::new("echo", "x")).await.unwrap().await.unwrap();
+    let done = mine.submit(ganger_client::NewTask::new("echo", "x")).await.unwrap().outcome().await.unwrap();
     assert_eq!(done.result, "x");
     let broker = secret_in(&client.path.with_file_name("broker.key"));
     for process in [cluster.broker(), cluster.worker(0)] {

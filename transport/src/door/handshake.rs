@@ -63,9 +63,14 @@ async fn read_greeting(from: &mut TcpStream, mechanism: Mechanism) -> Result<[u8
     let mut greeting = [0; GREETING_BYTES];
     let mut filled = 0;
     while filled < GREETING_BYTES {
-        match from.read(&mut greeting[filled..]).await? {
-            0 => return Err(Breach::Gone.into()),
-            count => filled += count,
+        match from.read(&mut greeting[filled..]).await {
+            Ok(count @ 1..) => filled += count,
+            // Whoever sees in our greeting that it speaks another mechanism hangs up by itself.
+            Ok(_) | Err(_) if filled > 0 => {
+                let detail = format!("it hung up in its greeting; here one speaks {}", mechanism.text());
+                return Err(Failed { breach: Breach::Gone, detail: Some(detail) });
+            }
+            Ok(_) | Err(_) => return Err(Breach::Gone.into()),
         }
         wire::check_greeting(&greeting[..filled], mechanism)?;
     }

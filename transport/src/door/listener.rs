@@ -132,7 +132,7 @@ impl Listener {
         let detail = failed.detail.clone().or(key.map(|key| key.to_string())).unwrap_or_default();
         match breach {
             // Somebody looked whether anybody is here.
-            Breach::Gone => {}
+            Breach::Gone if failed.detail.is_none() => {}
             _ => {
                 self.staff.say(|| tracing::warn!(%from, ?service, reason, detail, "a connection was refused"))
             }

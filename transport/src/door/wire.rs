@@ -27,11 +27,15 @@ pub(super) enum Mechanism {
 }
 
 impl Mechanism {
-    fn name(self) -> &'static [u8] {
+    pub(super) fn text(self) -> &'static str {
         match self {
-            Self::Null => b"NULL",
-            Self::Curve => b"CURVE",
+            Self::Null => "NULL",
+            Self::Curve => "CURVE",
         }
+    }
+
+    fn name(self) -> &'static [u8] {
+        self.text().as_bytes()
     }
 }
 

@@ -63,9 +63,10 @@ async fn s9_connections_come_only_so_fast_from_one_address() {
         assert_eq!(in_time(steady.recv()).await.unwrap(), format!("{round}"));
     }
     // And the storm is forgotten when it is over.
+    let mut patience = tokio::time::interval(Duration::from_millis(100));
     in_time(async {
         while honest.connect(&rig.endpoint(), &Limits::default()).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            patience.tick().await;
         }
     })
     .await;
