@@ -88,10 +88,10 @@ impl Curve {
         while let Some(event) = self.codec.poll_event() {
             match event {
                 Event::Command(Command::Subscribe(topic)) => {
-                    self.subscribe(Change::Add, &topic, &mut bytes)?
+                    self.subscribe(Change::Add, &topic, &mut bytes)?;
                 }
                 Event::Command(Command::Cancel(topic)) => {
-                    self.subscribe(Change::Remove, &topic, &mut bytes)?
+                    self.subscribe(Change::Remove, &topic, &mut bytes)?;
                 }
                 Event::Command(_) => return Err(Breach::Frame.into()),
                 Event::HandshakeSucceeded { .. } | Event::Message(_) => {}

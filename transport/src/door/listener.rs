@@ -133,9 +133,9 @@ impl Listener {
         match breach {
             // Somebody looked whether anybody is here.
             Breach::Gone if failed.detail.is_none() => {}
-            _ => {
-                self.staff.say(|| tracing::warn!(%from, ?service, reason, detail, "a connection was refused"))
-            }
+            _ => self.staff.say(|| {
+                tracing::warn!(%from, ?service, reason, detail, "a connection was refused");
+            }),
         }
     }
 

@@ -177,7 +177,7 @@ fn file_key(pair: &CurveKeypair) -> SecretKey {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("k");
     let text = format!("curve\n    secret-key = \"{}\"\n", pair.secret.to_z85());
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).mode(0o600).open(&path).unwrap();
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     SecretKey::load(&path).unwrap()
 }
