@@ -24,7 +24,7 @@ use crate::traits::Connector;
 #[derive(Clone, Debug, Default)]
 pub struct ZmqConnector {
     io: Arc<Mutex<Option<Arc<IoThread>>>>,
-    /// What goes to brokers with keys goes through tunnels, which have a thread of their own.
+    /// What goes to brokers with keys goes through tunnels.
     tunnels: Option<Arc<Tunnels>>,
 }
 
@@ -58,13 +58,14 @@ impl ZmqConnector {
     /// A tunnel to there, if there has to be one.
     async fn tunnel(
         &self,
+        io: &Arc<IoThread>,
         to: &Endpoint,
         subscribes: bool,
         limits: &Limits,
     ) -> Result<Option<Dug>, ConnectError> {
         match (&self.tunnels, to) {
             (Some(tunnels), Endpoint::Tcp { host, port }) => {
-                tunnels.dig(to, host, *port, subscribes, limits).await.map(Some)
+                tunnels.dig(io.clone(), to, host, *port, subscribes, limits).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -79,7 +80,7 @@ impl Connector for ZmqConnector {
         let io = self.io(to)?;
         let ends = connection::Ends::new(limits);
         let link = Link::new(ends.clone(), limits);
-        let tunnel = self.tunnel(to, false, limits).await?;
+        let tunnel = self.tunnel(&io, to, false, limits).await?;
         let opened = open_dealer(Target::of(to, tunnel.as_ref()), limits.clone());
         let task = establish(&io, to, limits, opened, |(socket, monitor)| link.run(socket, monitor)).await?;
         Ok(ZmqConnection::new(ends, task, io, tunnel))
@@ -94,7 +95,7 @@ impl Connector for ZmqConnector {
         let io = self.io(to)?;
         let ends = subscription::Ends::new(limits);
         let feed = Feed::new(ends.clone(), limits);
-        let tunnel = self.tunnel(to, true, limits).await?;
+        let tunnel = self.tunnel(&io, to, true, limits).await?;
         let opened = open_sub(Target::of(to, tunnel.as_ref()), topics.to_vec(), limits.clone());
         let task = establish(&io, to, limits, opened, |(socket, monitor)| feed.run(socket, monitor)).await?;
         Ok(ZmqSubscription::new(ends, task, io, tunnel))

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -15,14 +14,10 @@ use crate::endpoint::Endpoint;
 use crate::error::ConnectError;
 use crate::limits::Limits;
 
-/// Fits the 15 bytes that the system keeps of a name.
-const THREAD_NAME: &str = "ganger-tunnel";
-
-/// What digs tunnels: the keys, and a thread that starts with the first.
+/// What digs tunnels.
 #[derive(Debug)]
 pub(super) struct Tunnels {
     keys: ClientKeys,
-    io: Mutex<Option<Arc<IoThread>>>,
 }
 
 /// A tunnel that stands. It ends with the library's side of it, and without a word when this value is dropped.
@@ -35,20 +30,14 @@ pub(super) struct Dug {
 
 impl Tunnels {
     pub(super) fn new(keys: ClientKeys) -> Self {
-        Self { keys, io: Mutex::default() }
+        Self { keys }
     }
 
-    fn io(&self) -> io::Result<Arc<IoThread>> {
-        let mut io = self.io.lock();
-        match &*io {
-            Some(io) => Ok(io.clone()),
-            None => Ok(io.insert(Arc::new(IoThread::start_as(THREAD_NAME)?)).clone()),
-        }
-    }
-
-    /// Connects to a broker.
+    /// Connects to a broker. The tunnel is on the thread of the socket that will use it: a message then takes
+    /// its two steps without waking another thread in between, which is most of what a short one costs.
     pub(super) async fn dig(
         &self,
+        io: Arc<IoThread>,
         to: &Endpoint,
         host: &str,
         port: u16,
@@ -57,7 +46,6 @@ impl Tunnels {
     ) -> Result<Dug, ConnectError> {
         let failed =
             |error: io::Error| ConnectError::Failed { endpoint: to.clone(), reason: error.to_string() };
-        let io = self.io().map_err(failed)?;
         let (told, hears) = oneshot::channel();
         let (host, keys, within) = (host.to_owned(), self.keys.clone(), limits.clone());
         let task = io.spawn(async move {
