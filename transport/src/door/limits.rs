@@ -52,8 +52,8 @@ impl Default for DoorLimits {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(5),
-            connections: 16_384,
-            connections_per_address: 8_192,
+            connections: 24_576,
+            connections_per_address: 16_384,
             handshakes: 2_048,
             handshakes_per_address: 1_024,
             rate: 2_000,
