@@ -12,13 +12,15 @@ use omq_proto::MechanismSetup;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixListener};
 
+use super::budget::Budget;
 use super::counters::Breach;
 use super::curve::Curve;
 use super::handshake::{self, Failed};
 use super::keys::{KeyError, PublicKey, SecretKey};
 use super::limits::DoorLimits;
+use super::patience::Patience;
 use super::private::PrivateSocket;
-use super::relay::{Budget, Patience, Relay, Sides};
+use super::relay::{Relay, Sides};
 use super::wire::SocketName;
 use crate::limits::Limits;
 
@@ -98,7 +100,7 @@ impl Tunnel {
         if handshake::inner(&mut inner, theirs, b"").await.is_err() {
             return;
         }
-        let patience = Patience { stall: limits.reader_stall, behind: None };
+        let patience = Patience { stall: limits.reader_stall, behind: None, crush: None };
         let budget = Arc::new(Budget::new(&limits));
         Relay::new(Sides { outer, inner }, carrier, budget, patience).run().await;
     }

@@ -11,11 +11,12 @@ use omq_proto::proto::connection::{Connection, ConnectionConfig, Event, Role};
 use omq_proto::proto::{Command, SocketType};
 use omq_proto::{Error, MechanismSetup, Message, Payload};
 
+use super::backlog::Backlog;
 use super::counters::Breach;
 use super::limits::DoorLimits;
 use super::plain::{CHUNK, with_scratch};
-use super::relay::{Backlog, Carrier, Ending, Moved, Sides};
-use super::sockets::Source;
+use super::relay::{Carrier, Ending, Moved, Sides};
+use super::sockets::Socket;
 use super::topics::{Change, Topics};
 use super::wire::{self, Header, SocketName};
 
@@ -77,7 +78,7 @@ impl Curve {
     }
 
     /// Passes on what the codec has understood.
-    fn understood(&mut self, sides: &Sides) -> Result<(), Ending> {
+    fn understood<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> Result<(), Ending> {
         let mut bytes = Vec::new();
         while let Some(message) = self.codec.poll_message() {
             if message.len() > self.parts_max {
@@ -97,7 +98,7 @@ impl Curve {
                 Event::HandshakeSucceeded { .. } | Event::Message(_) => {}
             }
         }
-        self.to_inner.write(&bytes, |bytes| sides.inner.try_write(bytes))?;
+        self.to_inner.write(&bytes, |bytes| sides.inner.write_now(bytes))?;
         // Of the frame that comes next the codec knows the size before all of it is there.
         let next = self.codec.peek_next_frame_payload_size().map_err(|error| breach(&error))?;
         match next.map(|next| next.payload_len as u64).filter(|bytes| *bytes > self.free) {
@@ -166,11 +167,11 @@ impl Curve {
         Ok(())
     }
 
-    fn tell(&mut self, sides: &Sides) -> u64 {
+    fn tell<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> u64 {
         let mut written = 0;
         while self.codec.has_pending_transmit() {
             let slices = self.codec.transmit_chunks_capped(SLICES);
-            match sides.outer.try_write_vectored(&slices) {
+            match sides.outer.write_slices_now(&slices) {
                 Ok(count) if count > 0 => {
                     drop(slices);
                     self.codec.advance_transmit(count);
@@ -197,9 +198,9 @@ pub(super) fn breach(error: &Error) -> Breach {
 }
 
 impl Carrier for Curve {
-    fn inward(&mut self, sides: &Sides) -> Result<u64, Ending> {
+    fn inward<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> Result<u64, Ending> {
         if self.to_inner.len() > 0 {
-            let written = self.to_inner.write(&[], |bytes| sides.inner.try_write(bytes))?;
+            let written = self.to_inner.write(&[], |bytes| sides.inner.write_now(bytes))?;
             if self.to_inner.len() > 0 {
                 return Ok(written);
             }
@@ -232,7 +233,7 @@ impl Carrier for Curve {
         }
     }
 
-    fn outward(&mut self, sides: &Sides) -> Result<Moved, Ending> {
+    fn outward<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> Result<Moved, Ending> {
         let mut moved = Moved { written: self.tell(sides), read: 0 };
         if !self.reads_inner() {
             return Ok(moved);

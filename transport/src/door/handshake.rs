@@ -4,8 +4,8 @@ use std::io;
 
 use omq_proto::MechanismSetup;
 use omq_proto::proto::connection::Connection;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use super::counters::Breach;
 use super::curve;
@@ -40,7 +40,7 @@ impl From<io::Error> for Failed {
 /// Hears a peer that is not encrypted out, up to and with its READY. It is not answered yet: that is for
 /// when the library has taken it.
 pub(super) async fn plain(
-    outer: &mut TcpStream,
+    outer: &mut (impl AsyncRead + AsyncWrite + Unpin),
     socket: SocketName,
     limits: &DoorLimits,
 ) -> Result<(), Failed> {
@@ -59,7 +59,10 @@ pub(super) async fn plain(
 }
 
 /// The peer's greeting, given up at the first byte that is wrong.
-async fn read_greeting(from: &mut TcpStream, mechanism: Mechanism) -> Result<[u8; GREETING_BYTES], Failed> {
+async fn read_greeting(
+    from: &mut (impl AsyncRead + Unpin),
+    mechanism: Mechanism,
+) -> Result<[u8; GREETING_BYTES], Failed> {
     let mut greeting = [0; GREETING_BYTES];
     let mut filled = 0;
     while filled < GREETING_BYTES {
@@ -98,7 +101,7 @@ async fn read_command(from: &mut (impl AsyncRead + Unpin), most: usize) -> Resul
 
 /// Goes through CURVE with a peer. As a server its last word, READY, is in the codec and not sent yet.
 pub(super) async fn encrypted(
-    outer: &mut TcpStream,
+    outer: &mut (impl AsyncRead + AsyncWrite + Unpin),
     socket: SocketName,
     mechanism: MechanismSetup,
     limits: &DoorLimits,
@@ -128,7 +131,11 @@ pub(super) async fn encrypted(
     Ok((codec, key.ok_or(Breach::Curve)?))
 }
 
-async fn feed(outer: &mut TcpStream, codec: &mut Connection, bytes: &[u8]) -> Result<(), Failed> {
+async fn feed(
+    outer: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    codec: &mut Connection,
+    bytes: &[u8],
+) -> Result<(), Failed> {
     if let Err(error) = codec.handle_input(bytes::Bytes::copy_from_slice(bytes)) {
         let breach = match &error {
             omq_proto::Error::HandshakeRefused(_) => Breach::Key,
@@ -142,7 +149,10 @@ async fn feed(outer: &mut TcpStream, codec: &mut Connection, bytes: &[u8]) -> Re
 }
 
 /// Sends what the codec has to say.
-pub(super) async fn flush(outer: &mut TcpStream, codec: &mut Connection) -> io::Result<()> {
+pub(super) async fn flush(
+    outer: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    codec: &mut Connection,
+) -> io::Result<()> {
     let bytes = codec.poll_transmit();
     outer.write_all(&bytes).await?;
     codec.advance_transmit(bytes.len());

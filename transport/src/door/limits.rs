@@ -42,6 +42,9 @@ pub struct DoorLimits {
     pub topic_bytes: usize,
     /// Bytes that wait for a subscriber before it counts as behind.
     pub subscriber_bytes: usize,
+    /// Bytes that may wait for all subscribers of a listener together. Above it whoever has more than an equal
+    /// share waiting is behind for too long already.
+    pub subscriber_bytes_budget: usize,
     /// How long a subscriber may be behind.
     pub subscriber_lag: Duration,
     /// How long a peer may take nothing of what waits for it.
@@ -66,6 +69,7 @@ impl Default for DoorLimits {
             subscriptions: 256,
             topic_bytes: 1 << 10,
             subscriber_bytes: 1 << 20,
+            subscriber_bytes_budget: 32 << 20,
             subscriber_lag: Duration::from_secs(2),
             reader_stall: Duration::from_secs(30),
         }

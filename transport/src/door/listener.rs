@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::budget::Budget;
 use super::counters::Breach;
 use super::crowd::Crowd;
 use super::curve::Curve;
@@ -21,8 +22,9 @@ use super::guests::Guests;
 use super::handshake::{self, Failed};
 use super::keys::PublicKey;
 use super::limits::DoorLimits;
+use super::patience::{Crush, Patience};
 use super::plain::Plain;
-use super::relay::{Budget, Carrier, Ending, Patience, Relay, Sides};
+use super::relay::{Carrier, Ending, Relay, Sides};
 use super::staff::{KeyPlace, Staff};
 use super::topics::Topics;
 use super::wire::{self, SocketName};
@@ -49,6 +51,16 @@ pub(crate) enum Service {
     Publications,
 }
 
+impl Service {
+    /// What the door calls itself to the peer, and to the library.
+    pub(super) fn sockets(self) -> (SocketName, SocketName) {
+        match self {
+            Self::Conversations => (SocketName::Router, SocketName::Dealer),
+            Self::Publications => (SocketName::Pub, SocketName::Sub),
+        }
+    }
+}
+
 /// How far the end of a listener has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -68,6 +80,7 @@ pub(super) struct Listener {
     pub(super) guests: Arc<Guests>,
     pub(super) crowd: Mutex<Crowd>,
     pub(super) budget: Arc<Budget>,
+    pub(super) crush: Arc<Crush>,
     /// Where the library listens.
     pub(super) inner: PathBuf,
     pub(super) phase: watch::Receiver<Phase>,
@@ -139,18 +152,12 @@ impl Listener {
         }
     }
 
-    fn socket(&self) -> (SocketName, SocketName) {
-        match self.service {
-            Service::Conversations => (SocketName::Router, SocketName::Dealer),
-            Service::Publications => (SocketName::Pub, SocketName::Sub),
-        }
-    }
-
     fn patience(&self) -> Patience {
         let limits = &self.limits;
         let behind = (self.service == Service::Publications)
             .then_some((limits.subscriber_bytes, limits.subscriber_lag));
-        Patience { stall: limits.reader_stall, behind }
+        let crush = behind.map(|_| self.crush.clone());
+        Patience { stall: limits.reader_stall, behind, crush }
     }
 }
 
@@ -206,7 +213,7 @@ impl Visit {
     }
 
     async fn hear_out(&self, outer: &mut TcpStream) -> Result<Guest, Failed> {
-        let (ours, _) = self.listener.socket();
+        let (ours, _) = self.listener.service.sockets();
         let limits = &self.listener.limits;
         match &self.listener.gate {
             Gate::Open => {
@@ -244,7 +251,7 @@ impl Visit {
     /// Introduces a guest to the library, and carries what they say to each other.
     async fn let_in(&mut self, outer: TcpStream, guest: Guest) -> Result<(), Failed> {
         let listener = self.listener.clone();
-        let (ours, theirs) = listener.socket();
+        let (ours, theirs) = listener.service.sockets();
         listener.crowd.lock().admit(self.ip())?;
         self.admitted = true;
         let place = match guest.key {

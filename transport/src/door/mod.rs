@@ -10,11 +10,14 @@
 //! 4. `relay` carries bytes both ways. `plain` looks at the headers of frames and passes the rest as it is;
 //!    `curve` decrypts and encrypts. Both hold every message to the limits (`frames`), answer PING, and see to
 //!    it that no topic is subscribed to beyond the right (`topics`).
-//! 5. A peer that does not read, or that sends a large message so slowly that others wait, is cut; one whose
+//! 5. A peer that does not read (`patience`), or that sends a large message so slowly that others wait
+//!    (`budget`), is cut; one whose
 //!    messages nobody takes yet is not read, and no other peer notices.
 //!
 //! What was refused is counted by [`Breach`].
 
+mod backlog;
+mod budget;
 mod client;
 mod counters;
 mod crowd;
@@ -26,8 +29,11 @@ mod handshake;
 mod keys;
 mod limits;
 mod listener;
+mod patience;
 mod plain;
 mod private;
+#[doc(hidden)]
+pub mod rehearsal;
 mod relay;
 mod sockets;
 mod staff;
@@ -104,7 +110,8 @@ impl Door {
             service,
             guests: guests.clone(),
             crowd: Mutex::new(crowd::Crowd::new(self.limits.clone(), connections, Instant::now())),
-            budget: Arc::new(relay::Budget::new(&self.limits)),
+            budget: Arc::new(budget::Budget::new(&self.limits)),
+            crush: patience::Crush::new(self.limits.subscriber_bytes_budget),
             inner: inner.path().to_owned(),
             phase,
         });

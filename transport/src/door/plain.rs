@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 
+use super::backlog::Backlog;
 use super::counters::Breach;
 use super::frames::{Boundaries, Inspector};
-use super::relay::{Backlog, Carrier, Ending, Moved, Sides};
-use super::sockets::Source;
+use super::relay::{Carrier, Ending, Moved, Sides};
+use super::sockets::Socket;
 
 /// Most bytes that are read at a time.
 pub(super) const CHUNK: usize = 128 << 10;
@@ -59,8 +60,8 @@ impl Plain {
     }
 
     /// Writes to the peer what waits, and then this.
-    fn tell(&mut self, then: &[u8], sides: &Sides) -> u64 {
-        match self.to_outer.write(then, |bytes| sides.outer.try_write(bytes)) {
+    fn tell<O: Socket, I: Socket>(&mut self, then: &[u8], sides: &Sides<O, I>) -> u64 {
+        match self.to_outer.write(then, |bytes| sides.outer.write_now(bytes)) {
             Ok(written) => written,
             Err(_) => {
                 (self.deaf, self.to_outer) = (true, Backlog::default());
@@ -90,9 +91,14 @@ impl Plain {
     }
 
     /// Looks at what was read before and what was read now.
-    fn look(&mut self, scratch: &mut [u8], all: usize, sides: &Sides) -> Result<(), Ending> {
+    fn look<O: Socket, I: Socket>(
+        &mut self,
+        scratch: &mut [u8],
+        all: usize,
+        sides: &Sides<O, I>,
+    ) -> Result<(), Ending> {
         let inspected = self.inspector.inspect(&mut scratch[..all])?;
-        self.to_inner.write(&scratch[..inspected.pass], |bytes| sides.inner.try_write(bytes))?;
+        self.to_inner.write(&scratch[..inspected.pass], |bytes| sides.inner.write_now(bytes))?;
         self.seen.clear();
         self.seen.extend_from_slice(&scratch[inspected.rest..all]);
         self.wants = inspected.wants;
@@ -104,9 +110,9 @@ impl Plain {
 }
 
 impl Carrier for Plain {
-    fn inward(&mut self, sides: &Sides) -> Result<u64, Ending> {
+    fn inward<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> Result<u64, Ending> {
         if self.to_inner.len() > 0 {
-            let written = self.to_inner.write(&[], |bytes| sides.inner.try_write(bytes))?;
+            let written = self.to_inner.write(&[], |bytes| sides.inner.write_now(bytes))?;
             if self.to_inner.len() > 0 {
                 return Ok(written);
             }
@@ -136,7 +142,7 @@ impl Carrier for Plain {
         })
     }
 
-    fn outward(&mut self, sides: &Sides) -> Result<Moved, Ending> {
+    fn outward<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> Result<Moved, Ending> {
         let mut moved = Moved::default();
         if self.to_outer.len() > 0 {
             moved.written += self.tell(&[], sides);

@@ -1,15 +1,20 @@
-//! Reading from a socket as often as there is something, and not once more.
+//! Sockets as a relay uses them: nothing here waits, and one is read as often as there is something, and not
+//! once more.
 
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read};
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
-/// A socket that can be read without waiting.
-pub(super) trait Source {
+/// A socket that never waits.
+pub(super) trait Socket {
     /// Reads what is there. `Ok(None)`: nothing is. `Ok(Some(0))`: nothing will be any more.
     fn read_now(&self, into: &mut [u8]) -> io::Result<Option<usize>>;
+    /// Writes as much as is taken; `WouldBlock` when that is nothing.
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// The same from several places.
+    fn write_slices_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 }
 
 /// A read that does not fill its buffer has emptied the socket. Saying so saves the read that would find
@@ -36,14 +41,30 @@ fn read(
     }
 }
 
-impl Source for TcpStream {
+impl Socket for TcpStream {
     fn read_now(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         read(|work| self.try_io(Interest::READABLE, work), &*SockRef::from(self), into)
     }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
+
+    fn write_slices_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write_vectored(slices)
+    }
 }
 
-impl Source for UnixStream {
+impl Socket for UnixStream {
     fn read_now(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         read(|work| self.try_io(Interest::READABLE, work), &*SockRef::from(self), into)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
+    }
+
+    fn write_slices_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.try_write_vectored(slices)
     }
 }
