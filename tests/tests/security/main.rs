@@ -2,5 +2,7 @@
 
 mod house;
 mod interop;
+mod memory;
 mod revoking;
 mod secrets;
+mod strangers;
