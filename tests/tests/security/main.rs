@@ -2,5 +2,6 @@
 
 mod house;
 mod interop;
+mod quotas;
 mod revoking;
 mod secrets;
