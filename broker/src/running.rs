@@ -171,8 +171,10 @@ async fn run_on_disk(
     let writer = Writer::start(journal)?;
     let progress = writer.progress();
     let _ = listening.send(endpoints);
+    let mut guard = posts.guard();
+    guard.recovered(&scheduler);
     let mut shell = Shell::around(clock, scheduler, sockets, writer);
-    shell.guard = posts.guard();
+    shell.guard = guard;
     server::go_on(shell, Some(progress), config.drain_deadline, stop).await
 }
 

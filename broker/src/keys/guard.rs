@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_common::{ConnId, ErrorCode};
+use ganger_common::{Account, ConnId, ErrorCode};
+use ganger_scheduler::effect::KnowledgeAnswer;
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::{ClientRequest, Record, Scheduler, Time, WorkerRequest};
 use ganger_transport::door::Door;
@@ -207,6 +208,15 @@ impl Guard {
         })
     }
 
+    /// Takes what is not for whoever asked out of an answer.
+    pub(crate) fn answer(&mut self, conn: ConnId, answer: &mut KnowledgeAnswer) {
+        if let KnowledgeAnswer::Changes { items, .. } = answer
+            && let Some(principal) = self.principal(conn)
+        {
+            principal.blot_out(items);
+        }
+    }
+
     fn submit(
         &mut self,
         principal: &Principal,
@@ -215,9 +225,10 @@ impl Guard {
         now: Time,
     ) {
         let may = principal.may(of_submit());
+        let account = Account(*principal.key.as_bytes());
         let mut denied = None;
         let all = std::mem::take(tasks);
-        for (place, task) in all.into_iter().enumerate() {
+        for (place, mut task) in all.into_iter().enumerate() {
             let verdict = match may {
                 true => principal.kind(&task.kind),
                 false => Err(lacks(of_submit())),
@@ -234,8 +245,12 @@ impl Guard {
                     .map_err(|text| (ErrorCode::Busy, text.to_owned())),
             };
             match verdict {
-                Ok(()) => {
+                Ok(is_counted) => {
                     refused.pass(place);
+                    if is_counted {
+                        // Stays with the task, so that it counts in the broker's next life too.
+                        task.options.get_or_insert_default().account = Some(account);
+                    }
                     tasks.push(task);
                 }
                 Err((code, text)) => refused.refuse(place, code, text),
@@ -259,8 +274,21 @@ impl Guard {
     }
 
     /// Follows a record.
-    pub(crate) fn on_record(&mut self, record: &Record) {
+    pub(crate) fn on_record(&mut self, record: &Record, scheduler: &Scheduler) {
         self.usage.on_record(record);
+        let Record::Retried { tasks, .. } = record else { return };
+        for task in tasks {
+            if let Some((account, bytes)) = scheduler.account_of(*task) {
+                self.usage.take(*task, account, bytes);
+            }
+        }
+    }
+
+    /// Counts what principals have with the broker from its last life.
+    pub(crate) fn recovered(&mut self, scheduler: &Scheduler) {
+        for (task, account, bytes) in scheduler.accounts() {
+            self.usage.take(task, account, bytes);
+        }
     }
 
     /// Everything that came in has been decided.

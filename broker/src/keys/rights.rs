@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ganger_scheduler::input::KnowledgeOp;
+use ganger_scheduler::record::Change;
 use ganger_scheduler::{ClientRequest, WorkerRequest};
 use ganger_transport::door::{Grant, PublicKey};
 
@@ -201,10 +202,17 @@ impl Principal {
             | KnowledgeOp::Get { topic, .. }
             // What begins with a prefix that is covered is covered.
             | KnowledgeOp::List { prefix: topic, .. } => self.topic(topic),
-            KnowledgeOp::Since { .. } if !self.topics.is_all() => {
-                Err("this key is for some topics only, and changes since a revision are of all".to_owned())
-            }
+            // What is not for this key is blotted out of the answer: see [`Self::blot_out`].
             KnowledgeOp::Since { .. } | KnowledgeOp::Status => Ok(()),
+        }
+    }
+
+    /// Takes what is not for this principal out of a run of changes. Its place stays, because a run without
+    /// gaps is what tells a reader that it has missed nothing: a removal without topic and key, which no map
+    /// has, so it changes nothing wherever it is applied.
+    pub(crate) fn blot_out(&self, changes: &mut [Change]) {
+        for change in changes.iter_mut().filter(|change| !self.topics.covers(&change.topic)) {
+            (change.topic, change.key, change.value) = (String::new(), String::new(), None);
         }
     }
 

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use ganger_common::limits::WORKER_SLOTS_MAX;
 use ganger_common::message::Lease;
 use ganger_common::{Attempt, ClientId, ConnId, Epoch, Revision, SessionToken, TaskId, WorkerId};
+use ganger_scheduler::effect::KnowledgeAnswer;
 use ganger_scheduler::input::{KnowledgeOp, NewTask, TaskFilter, WorkerHello};
+use ganger_scheduler::record::Change;
 use ganger_scheduler::{ClientRequest, Config, Now, Scheduler, Time, WorkerRequest};
 use ganger_transport::door::{PublicKey, SecretKey};
 use ganger_transport::{Auth, PeerMeta};
@@ -209,7 +211,19 @@ fn s12_kinds_and_topics_are_those_that_begin_right() {
     };
     assert!(case.client(list("pub/a")).is_ok() && case.client(list("")).is_err());
     let since = ClientRequest::Knowledge { req: 1, op: KnowledgeOp::Since { revision: Revision(0) } };
-    assert!(case.client(since).is_err(), "changes since a revision are of all topics");
+    assert!(case.client(since).is_ok(), "what is not for it is blotted out of the answer");
+    let change = |revision, topic: &str| Change {
+        revision: Revision(revision),
+        topic: topic.to_owned(),
+        key: "key".to_owned(),
+        value: Some("value".into()),
+    };
+    let items = vec![change(1, "pub/a"), change(2, "secret"), change(3, "pub/b")];
+    let mut answer = KnowledgeAnswer::Changes { revision: Revision(3), items };
+    case.guard.answer(CONN, &mut answer);
+    let blot = Change { revision: Revision(2), topic: String::new(), key: String::new(), value: None };
+    let items = vec![change(1, "pub/a"), blot, change(3, "pub/b")];
+    assert_eq!(answer, KnowledgeAnswer::Changes { revision: Revision(3), items });
 }
 
 #[test]

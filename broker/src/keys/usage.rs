@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ganger_common::TaskId;
+use ganger_common::{Account, TaskId};
 use ganger_scheduler::Record;
 use ganger_scheduler::Time;
 use ganger_scheduler::input::NewTask;
@@ -16,7 +16,8 @@ struct Has {
     tasks: usize,
     bytes: usize,
     /// How many more it may hand in now, and as of when.
-    tokens: f64,
+    /// Absent: as many as there may be at once.
+    tokens: Option<f64>,
     at: Time,
 }
 
@@ -31,23 +32,20 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// Whether one more task fits the quota of its principal; if so, it is counted.
+    /// Whether one more task fits the quota of its principal. Returns whether it is counted as long as it has
+    /// no outcome.
     pub(super) fn ask(
         &mut self,
         key: PublicKey,
         quota: &Quota,
         task: &NewTask,
         now: Time,
-    ) -> Result<(), &'static str> {
+    ) -> Result<bool, &'static str> {
         // The same task again takes no more room.
         if self.held.contains_key(&task.id) || self.asked.contains_key(&task.id) {
-            return Ok(());
+            return Ok(true);
         }
-        let has = self.of.entry(key).or_insert_with(|| Has {
-            tokens: quota.rate.map_or(0.0, f64::from),
-            at: now,
-            ..Has::default()
-        });
+        let has = self.of.entry(key).or_default();
         let bytes = task.payload.len();
         if quota.tasks.is_some_and(|most| has.tasks >= most) {
             return Err("the quota of queued tasks of this key is used up");
@@ -58,18 +56,31 @@ impl Usage {
         }
         if let Some(rate) = quota.rate.map(f64::from) {
             let passed = now.since(has.at).as_secs_f64();
-            (has.tokens, has.at) = ((has.tokens + passed * rate).min(rate), now);
-            if has.tokens < 1.0 {
+            let tokens = has.tokens.map_or(rate, |tokens| (tokens + passed * rate).min(rate));
+            (has.tokens, has.at) = (Some(tokens), now);
+            if tokens < 1.0 {
                 return Err("the quota of submissions a second of this key is used up");
             }
-            has.tokens -= 1.0;
+            has.tokens = Some(tokens - 1.0);
         }
-        if quota.tasks.is_some() || quota.bytes.is_some() {
+        let is_counted = quota.tasks.is_some() || quota.bytes.is_some();
+        if is_counted {
             has.tasks += 1;
             has.bytes += bytes;
             self.asked.insert(task.id, (key, bytes));
         }
-        Ok(())
+        Ok(is_counted)
+    }
+
+    /// Counts a task that somebody has with the broker already: from its last life, or because what had an
+    /// outcome is tried once more.
+    pub(super) fn take(&mut self, task: TaskId, account: Account, bytes: usize) {
+        let key = PublicKey::from_bytes(account.0);
+        if self.held.insert(task, (key, bytes)).is_none() {
+            let has = self.of.entry(key).or_default();
+            has.tasks += 1;
+            has.bytes += bytes;
+        }
     }
 
     /// Follows what the scheduler decided.
@@ -167,6 +178,20 @@ mod tests {
         assert!(usage.ask(key, &quota, &tasks[1], now).is_ok());
         let other = SecretKey::generate().public();
         assert!(usage.ask(other, &quota, &task(1), now).is_ok(), "everybody has their own");
+    }
+
+    #[test]
+    fn what_somebody_has_already_counts_until_it_has_an_outcome() {
+        let (mut usage, key) = (Usage::default(), SecretKey::generate().public());
+        let quota = Quota { tasks: Some(2), ..Quota::default() };
+        let (old, new, now) = (task(1), task(1), Time::default());
+        usage.take(old.id, Account(*key.as_bytes()), 1);
+        usage.take(old.id, Account(*key.as_bytes()), 1);
+        assert_eq!(usage.ask(key, &quota, &old, now), Ok(true), "the same again");
+        assert_eq!(usage.ask(key, &quota, &new, now), Ok(true));
+        assert!(usage.ask(key, &quota, &task(1), now).is_err());
+        usage.on_record(&settled(&old));
+        assert_eq!(usage.ask(key, &quota, &task(1), now), Ok(true));
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     fn carry_out_one(&mut self, effect: Effect) -> Result<(), BrokerError> {
         match effect {
             Effect::Append { lsn, record } => {
-                self.guard.on_record(&record);
+                self.guard.on_record(&record, &self.scheduler);
                 self.batch.push((lsn, record));
             }
             Effect::ToClient { conn, reply } => self.tell_client(conn, reply),
@@ -83,6 +83,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 status.counters.extend(figures(&self.journal));
                 status.counters.extend(self.guard.figures());
             }
+            ClientReply::Knowledge { answer, .. } => self.guard.answer(conn, answer),
             _ => {}
         }
         let weight = match reply {
@@ -99,7 +100,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
         self.send(conn, weight, answer);
     }
 
-    pub(super) fn tell_worker(&mut self, conn: ConnId, command: WorkerCommand) {
+    pub(super) fn tell_worker(&mut self, conn: ConnId, mut command: WorkerCommand) {
+        if let WorkerCommand::Knowledge { answer, .. } = &mut command {
+            self.guard.answer(conn, answer);
+        }
         let Some(peer) = self.conns.get_mut(conn) else { return };
         let weight = match command {
             WorkerCommand::Tasks { .. } => Weight::Windowed,

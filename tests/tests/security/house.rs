@@ -60,8 +60,13 @@ impl Keys {
         WorkerSpec::stock(name).args(&["--secret-key", &secret, "--broker-key", &broker])
     }
 
+    /// What this person needs to connect.
+    pub(crate) fn of(&self, person: &Person) -> ClientKeys {
+        ClientKeys { secret: person.secret.clone(), broker: self.broker }
+    }
+
     pub(crate) async fn client(&self, cluster: &Cluster, person: &Person) -> Client {
-        let keys = Some(ClientKeys { secret: person.secret.clone(), broker: self.broker });
+        let keys = Some(self.of(person));
         Client::connect(ClientConfig { keys, ..ClientConfig::new(cluster.clients()) }).await.unwrap()
     }
 

@@ -3,6 +3,7 @@
 mod house;
 mod interop;
 mod memory;
+mod quotas;
 mod revoking;
 mod secrets;
 mod strangers;
