@@ -2,6 +2,7 @@
 
 mod house;
 mod interop;
+mod list;
 mod memory;
 mod quotas;
 mod revoking;

@@ -14,7 +14,7 @@ use omq_proto::{Error, MechanismSetup, Message, Payload};
 use super::backlog::Backlog;
 use super::counters::Breach;
 use super::limits::DoorLimits;
-use super::plain::{CHUNK, with_scratch};
+use super::plain::{CHUNK, CHUNK_BEHIND, with_scratch};
 use super::relay::{Carrier, Ending, Moved, Sides};
 use super::sockets::Socket;
 use super::topics::{Change, Topics};
@@ -239,7 +239,8 @@ impl Carrier for Curve {
             return Ok(moved);
         }
         let count = with_scratch(|scratch| {
-            let count = sides.inner.read_now(&mut scratch[..CHUNK])?;
+            let most = if self.codec.has_pending_transmit() { CHUNK_BEHIND } else { CHUNK };
+            let count = sides.inner.read_now(&mut scratch[..most])?;
             self.from_inner.extend_from_slice(&scratch[..count.unwrap_or(0)]);
             std::io::Result::Ok(count)
         })?;

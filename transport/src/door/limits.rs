@@ -68,8 +68,8 @@ impl Default for DoorLimits {
             message_bytes_budget: 2 * (MESSAGE_BYTES_MAX as u64 + (64 << 10)),
             subscriptions: 256,
             topic_bytes: 1 << 10,
-            subscriber_bytes: 1 << 20,
-            subscriber_bytes_budget: 32 << 20,
+            subscriber_bytes: 512 << 10,
+            subscriber_bytes_budget: 12 << 20,
             subscriber_lag: Duration::from_secs(2),
             reader_stall: Duration::from_secs(30),
         }

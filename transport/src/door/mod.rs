@@ -57,6 +57,7 @@ pub use keys::{KeyError, PublicKey, SecretKey};
 pub use limits::DoorLimits;
 pub(crate) use listener::Service;
 use listener::{Listener, Phase};
+use patience::Crush;
 pub(crate) use private::PrivateSocket;
 use staff::Staff;
 pub use topics::Prefixes;
@@ -103,6 +104,8 @@ impl Door {
         let guests = Arc::new(Guests::default());
         let files = raise_nofile_limit().saturating_sub(FILES_FOR_OTHERS) / FILES_A_CONNECTION;
         let connections = self.limits.connections.min(usize::try_from(files).unwrap_or(usize::MAX)).max(1);
+        let (most, each) = (self.limits.subscriber_bytes_budget, self.limits.subscriber_bytes);
+        let crush = Crush::new(most, each);
         let listener = Arc::new(Listener {
             staff: self.staff.clone(),
             limits: self.limits.clone(),
@@ -111,7 +114,7 @@ impl Door {
             guests: guests.clone(),
             crowd: Mutex::new(crowd::Crowd::new(self.limits.clone(), connections, Instant::now())),
             budget: Arc::new(budget::Budget::new(&self.limits)),
-            crush: patience::Crush::new(self.limits.subscriber_bytes_budget),
+            crush: crush.clone(),
             inner: inner.path().to_owned(),
             phase,
         });
@@ -120,7 +123,7 @@ impl Door {
                 tracing::error!(%error, "the door cannot listen any more");
             }
         });
-        Attended { close, all_gone, guests, _inner: inner, _door: self.clone() }
+        Attended { close, all_gone, guests, crush, _inner: inner, _door: self.clone() }
     }
 }
 
@@ -130,6 +133,7 @@ pub(crate) struct Attended {
     close: watch::Sender<Phase>,
     all_gone: mpsc::Receiver<()>,
     pub(crate) guests: Arc<Guests>,
+    pub(crate) crush: Arc<Crush>,
     _inner: PrivateSocket,
     _door: Door,
 }

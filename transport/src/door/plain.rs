@@ -10,6 +10,9 @@ use super::sockets::Socket;
 
 /// Most bytes that are read at a time.
 pub(super) const CHUNK: usize = 128 << 10;
+/// The same for a peer that does not take what it is sent: nothing is won by reading more, and many such
+/// peers together must not overshoot what may wait for all of them.
+pub(super) const CHUNK_BEHIND: usize = 16 << 10;
 
 thread_local! {
     /// Where bytes are on their way from one socket to the other. One for each thread: between two reads
@@ -151,7 +154,8 @@ impl Carrier for Plain {
             return Ok(moved);
         }
         with_scratch(|scratch| {
-            match sides.inner.read_now(&mut scratch[..CHUNK])? {
+            let most = if self.to_outer.len() > 0 { CHUNK_BEHIND } else { CHUNK };
+            match sides.inner.read_now(&mut scratch[..most])? {
                 None => return Ok(moved),
                 Some(0) => self.ended.1 = true,
                 Some(count) => {

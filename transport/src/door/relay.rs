@@ -176,6 +176,12 @@ impl<C: Carrier> Relay<C> {
                 None => std::future::pending().await,
             }
         };
+        let pushed = async {
+            match &self.part {
+                Some(part) => part.of.pushed().await,
+                None => std::future::pending().await,
+            }
+        };
         let began = is_large.then(Instant::now);
         let mut permit = None;
         tokio::select! {
@@ -185,6 +191,7 @@ impl<C: Carrier> Relay<C> {
             ready = self.sides.outer.writable(), if outward => ready?,
             granted = granted => permit = granted,
             () = timer => {}
+            () = pushed => {}
         }
         if let Some(permit) = permit {
             (self.take, self.permit, self.large) = (None, Some(permit), Large::default());
