@@ -60,7 +60,12 @@ fn new_task(number: u64) -> NewTask {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
     let payload = Bytes::from(vec![b'x'; PAYLOAD_BYTES]);
-    NewTask { id: TaskId::from_bytes(id), kind: "wordcount.map".into(), payload, options: None }
+    NewTask {
+        id: TaskId::from_bytes(id),
+        kind: "wordcount.map".into(),
+        payload: payload.into(),
+        options: None,
+    }
 }
 
 fn recover(dir: &Path) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use ganger_broker::journal::{Journal, JournalOptions, SqliteJournal};
 use ganger_common::{Attempt, Epoch, Outcome, Revision, TaskId, WorkerId};
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{CarriedTask, CarryHead, Cause, Settlement};
-use ganger_scheduler::{Lsn, Record, Wall};
+use ganger_scheduler::{Data, Lsn, Record, Wall};
 
 /// Tasks that come and go in one record.
 const TASKS_A_RECORD: usize = 200;
@@ -126,7 +126,12 @@ impl Load {
         let mut id = [0; 16];
         id[8..].copy_from_slice(&self.tasks.to_be_bytes());
         let payload = Bytes::from_static(&[b'x'; PAYLOAD_BYTES]);
-        NewTask { id: TaskId::from_bytes(id), kind: "wordcount.map".into(), payload, options: None }
+        NewTask {
+            id: TaskId::from_bytes(id),
+            kind: "wordcount.map".into(),
+            payload: payload.into(),
+            options: None,
+        }
     }
 
     fn settle(&mut self, batch: &mut Vec<(Lsn, Record)>) {
@@ -176,7 +181,7 @@ fn settlement(task: TaskId) -> Settlement {
         attempt: Attempt(1),
         worker: Some(WorkerId::from_bytes([1; 16])),
         cause: Cause::Result,
-        result: Bytes::new(),
+        result: Data::default(),
         ended: None,
     }
 }

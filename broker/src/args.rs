@@ -190,7 +190,7 @@ settings! {
     client_window_bytes: usize = size, "SIZE", "GANGER_CLIENT_WINDOW_BYTES", "8MiB";
     /// Outcomes that may wait for a client; above it its submissions are answered with busy
     client_backlog: usize = count::<usize>, "COUNT", "GANGER_CLIENT_BACKLOG", "1000000";
-    /// Memory for the knowledge map; more is answered with busy
+    /// Memory for the knowledge map, which every worker has too; more is answered with busy
     knowledge_bytes: usize = size, "SIZE", "GANGER_KNOWLEDGE_BYTES", "1GiB";
     /// Changes of knowledge that are kept for workers that were away; older ones cost them a snapshot
     knowledge_history: usize = count::<usize>, "COUNT", "GANGER_KNOWLEDGE_HISTORY", "100000";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ganger_common::limits::{HELD_LEASES_MAX, PAYLOAD_BYTES_MAX, WORKER_SLOTS_MAX};
+use ganger_common::limits::{HELD_LEASES_MAX, KNOWLEDGE_BYTES_MAX, PAYLOAD_BYTES_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::Durability;
 use ganger_transport::Endpoint;
 
@@ -198,6 +198,8 @@ impl Config {
         // A limit below one payload would answer a task that can never fit with "try again".
         let fits_payload = |bytes: usize| bytes >= PAYLOAD_BYTES_MAX;
         let from_payload = "16MiB and more, the largest payload";
+        let fits_replicas = |bytes: usize| (PAYLOAD_BYTES_MAX..=KNOWLEDGE_BYTES_MAX).contains(&bytes);
+        let to_replicas = "16MiB, the largest value, to 1GiB, which every worker has room for";
         [
             ((1..=1_000_000).contains(&it.max_attempts), "max-attempts", "1 to 1000000"),
             ((1..=1_000_000).contains(&it.crash_limit), "crash-limit", "1 to 1000000"),
@@ -213,7 +215,7 @@ impl Config {
             (it.client_window >= 1, "client-window", "1 and more"),
             (it.client_window_bytes >= 1 << 20, "client-window-bytes", "1MiB and more"),
             (it.client_backlog_max >= 1, "client-backlog", "1 and more"),
-            (fits_payload(it.knowledge_bytes_max), "knowledge-bytes", from_payload),
+            (fits_replicas(it.knowledge_bytes_max), "knowledge-bytes", to_replicas),
             (it.knowledge_history_max >= 1, "knowledge-history", "1 and more"),
         ]
     }

@@ -49,6 +49,8 @@ counters! {
     queues_full,
     /// Changes and broadcasts that the publisher could not take.
     publications_dropped,
+    /// Messages that waited for values to be read from the journal.
+    values_read,
     /// Times that so much waited for the journal that clients had to wait.
     journal_behind,
     /// Times that the state was carried on, so that the journal's beginning could go.

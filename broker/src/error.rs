@@ -48,3 +48,17 @@ pub enum BrokerError {
         source: std::io::Error,
     },
 }
+
+/// An error with what led to it, where it does not say so itself, for whoever reads one line on a terminal.
+pub fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let reason = cause.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ganger-broker: {}", in_one_line(&error));
+            eprintln!("ganger-broker: {}", ganger_broker::error::in_one_line(&error));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -153,18 +153,4 @@ fn reload(keys: Option<&KeyRing>) {
         Some(Ok(count)) => tracing::info!(keys = count, "the authorised keys were read again"),
         Some(Err(error)) => tracing::error!(%error, "the authorised keys stay as they were"),
     }
-}
-
-/// An error with everything that led to it.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let reason = cause.to_string();
-        if !text.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        source = cause.source();
-    }
-    text.replace('\n', " ")
 }

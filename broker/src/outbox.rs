@@ -32,7 +32,7 @@ pub(crate) enum Room {
 }
 
 impl Outbox {
-    /// The mark that the next heartbeat carries.
+    /// The mark that the next heartbeat carries, when nothing waits that was counted already.
     pub(crate) fn mark(&self) -> u64 {
         self.sent
     }
@@ -42,9 +42,9 @@ impl Outbox {
         self.sent += bytes as u64;
     }
 
-    /// A heartbeat leaves at this beat of the broker, with the mark.
-    pub(crate) fn ask(&mut self, beat: u64) {
-        self.asked.get_or_insert((self.sent, beat));
+    /// A heartbeat leaves at this beat of the broker, with this mark.
+    pub(crate) fn ask(&mut self, mark: u64, beat: u64) {
+        self.asked.get_or_insert((mark, beat));
     }
 
     /// The peer has read up to here. A mark that was never sent is not believed.
@@ -96,7 +96,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for beat in 0..10 {
             outbox.book(20);
-            outbox.ask(beat);
+            outbox.ask(outbox.mark(), beat);
             outbox.echo(0);
             assert_eq!(outbox.is_deaf(beat, 6), beat > 6, "beat {beat}");
         }

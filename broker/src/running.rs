@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ganger_common::Epoch;
+use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::message::Durability;
 use ganger_transport::zmq::{ZmqPublisher, ZmqServer};
 use ganger_transport::{Endpoint, Publisher, Server, raise_nofile_limit};
@@ -204,6 +205,7 @@ fn scheduler_config(config: &Config) -> ganger_scheduler::Config {
     ganger_scheduler::Config {
         epoch: Epoch(since_1970.as_millis() as u64),
         durability: config.durability,
+        stored_min: STORED_BYTES_MIN,
         seed: random,
         ..config.scheduler.clone()
     }

@@ -4,11 +4,13 @@
 //! commit needs no timer, and a lone record waits for nobody. How far everything is safe stands in one
 //! value that the thread replaces after each batch; the loop sleeps until it changes.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ganger_scheduler::{Lsn, Record};
+use bytes::Bytes;
+use ganger_scheduler::{Lsn, Record, Stored};
 use tokio::sync::watch;
 
 use crate::error::BrokerError;
@@ -22,6 +24,11 @@ const FULL_RETRY: Duration = Duration::from_millis(100);
 const FULL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often a journal that is short of room looks whether there is more, when nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long values are read back before the thread looks whether there is something to write: what a commit may
+/// have to wait for, beside the piece that is being read.
+const READ_TIME: Duration = Duration::from_millis(2);
+/// A value is read in pieces of this size; each takes about half a millisecond.
+const READ_BYTES: usize = 1 << 20;
 /// What a record and an entry in it take beside their bytes, roughly.
 const ENTRY_BYTES: usize = 64;
 
@@ -30,6 +37,8 @@ const ENTRY_BYTES: usize = 64;
 pub(crate) struct Writer {
     orders: Option<Sender<Order>>,
     progress: watch::Receiver<Progress>,
+    /// Values that were read back, in the order of the orders.
+    values: Receiver<Bytes>,
     thread: Option<JoinHandle<Result<(), JournalError>>>,
     /// Bytes that were ever handed over, about.
     handed: usize,
@@ -48,6 +57,7 @@ pub(crate) struct Progress {
 enum Order {
     Append(Vec<(Lsn, Record)>, usize),
     Trim(Lsn),
+    Value(Stored),
 }
 
 impl Writer {
@@ -60,11 +70,21 @@ impl Writer {
         let first = Progress { upto: usage.last, usage, written: 0 };
         let (report, progress) = watch::channel(first);
         let (orders, taken) = mpsc::channel();
-        let desk = Desk { journal, orders: taken, report, progress: first, trims: Vec::new() };
+        let (read, values) = mpsc::channel();
+        let desk = Desk {
+            journal,
+            orders: taken,
+            report,
+            progress: first,
+            trims: Vec::new(),
+            wanted: VecDeque::new(),
+            value: Vec::new(),
+            read,
+        };
         let thread = std::thread::Builder::new().name("ganger-journal".to_owned()).spawn(move || desk.run());
         let thread =
             thread.map_err(|source| BrokerError::Io { what: "cannot start the journal's thread", source })?;
-        Ok(Self { orders: Some(orders), progress, thread: Some(thread), handed: 0 })
+        Ok(Self { orders: Some(orders), progress, values, thread: Some(thread), handed: 0 })
     }
 
     /// What changes when the thread has come further, or has ended.
@@ -117,6 +137,15 @@ impl Journal for Writer {
         Ok(false)
     }
 
+    /// Hands the orders over; what comes of them is announced like everything else that the thread does.
+    fn fetch(&mut self, wanted: &mut Vec<Stored>, came: &mut Vec<Bytes>) -> Result<(), JournalError> {
+        for stored in wanted.drain(..) {
+            self.order(Order::Value(stored))?;
+        }
+        came.extend(self.values.try_iter());
+        Ok(())
+    }
+
     fn usage(&self) -> Usage {
         self.progress.borrow().usage
     }
@@ -144,6 +173,11 @@ struct Desk<J> {
     progress: Progress,
     /// What may go, once everything that was handed over before has been written.
     trims: Vec<Lsn>,
+    /// Values that are to be read back, in this order.
+    wanted: VecDeque<Stored>,
+    /// What was read of the first.
+    value: Vec<u8>,
+    read: Sender<Bytes>,
 }
 
 /// What woke the thread.
@@ -170,6 +204,7 @@ impl<J: Journal> Desk<J> {
             for before in std::mem::take(&mut self.trims) {
                 self.journal.trim(before)?;
             }
+            self.read_values()?;
             self.tell();
             if matches!(woken, Woken::End) && batch.is_empty() {
                 return self.journal.close();
@@ -183,6 +218,7 @@ impl<J: Journal> Desk<J> {
             let order = match self.orders.try_recv() {
                 Ok(order) => Ok(order),
                 Err(mpsc::TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+                Err(mpsc::TryRecvError::Empty) if !self.wanted.is_empty() => return Ok(Woken::Work),
                 Err(mpsc::TryRecvError::Empty) if self.journal.tend()? => continue,
                 Err(mpsc::TryRecvError::Empty) => match self.journal.usage().is_short_of_room {
                     // Tending has looked at the room. Whoever is not told that there is some again takes
@@ -222,7 +258,26 @@ impl<J: Journal> Desk<J> {
                 }
             }
             Order::Trim(before) => self.trims.push(before),
+            Order::Value(stored) => self.wanted.push_back(stored),
         }
+    }
+
+    /// Reads values back, for a while: what is to be written waits for no more than that.
+    fn read_values(&mut self) -> Result<(), JournalError> {
+        let begin = Instant::now();
+        while let Some(stored) = self.wanted.front().copied()
+            && begin.elapsed() < READ_TIME
+        {
+            if self.value.is_empty() {
+                self.value.reserve_exact(stored.len as usize);
+            }
+            if self.journal.read_value(stored, &mut self.value, READ_BYTES)? {
+                self.wanted.pop_front();
+                // Nobody waits for it any more when the broker ends.
+                let _ = self.read.send(std::mem::take(&mut self.value).into());
+            }
+        }
+        Ok(())
     }
 
     /// Writes a batch; while there is no room, tries again and again: what is in it was not promised to
@@ -235,6 +290,8 @@ impl<J: Journal> Desk<J> {
                     if pause == FULL_RETRY {
                         tracing::error!(%error, "nothing new is taken until there is room");
                     }
+                    // What runs may finish, and what was taken is given out: payloads are read all the same.
+                    self.read_values()?;
                     self.tell();
                     std::thread::sleep(pause);
                     match self.orders.try_recv() {

@@ -35,7 +35,7 @@ fn fill(dir: &Path) {
         attempt: Attempt(1),
         worker: Some(WorkerId::from_bytes([9; 16])),
         cause: Cause::Result,
-        result: bytes::Bytes::from_static(b"\x2a"),
+        result: bytes::Bytes::from_static(b"\x2a").into(),
         ended: None,
     };
     let records = vec![

@@ -17,12 +17,19 @@ pub enum Bug {
     NotAskedAgain,
     /// What a broker has lost with its memory is not handed in again.
     LostForGood,
+    /// Whoever cancels is told that it was done, also when it was refused.
+    CancelRefusalUnheeded,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::NotHandedInAgain, Self::AnotherId, Self::NotAskedAgain, Self::LostForGood];
+    pub const ALL: [Self; 5] = [
+        Self::NotHandedInAgain,
+        Self::AnotherId,
+        Self::NotAskedAgain,
+        Self::LostForGood,
+        Self::CancelRefusalUnheeded,
+    ];
 }
 
 thread_local! {

@@ -1,16 +1,18 @@
 //! The command as scripts see it: exit codes, standard output, standard error.
 
+#[path = "script/welcome.rs"]
+mod welcome;
+
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::codec::{Blob, List};
 use ganger_common::message::{
-    Accepted, Body, Durability, ErrorReply, FromClient, OutcomeItem, Outcomes, ToClient, Welcome,
+    Accepted, Body, Durability, ErrorReply, FromClient, OutcomeItem, Outcomes, ToClient,
 };
-use ganger_common::version::PROTOCOL;
 use ganger_common::view::StatusView;
-use ganger_common::{Attempt, ConnId, Epoch, ErrorCode, Outcome, Revision, decode, encode};
+use ganger_common::{Attempt, ConnId, ErrorCode, Outcome, decode, encode};
 use ganger_transport::zmq::ZmqServer;
 use ganger_transport::{Limits, Server, ServerEvent};
 
@@ -36,7 +38,7 @@ async fn broker() -> String {
 fn answer(server: &ZmqServer, conn: ConnId, body: &Bytes) {
     let say = |message: &ToClient<'_>| server.try_send(conn, encode(message)).unwrap();
     match decode::<FromClient<'_>>(body).unwrap() {
-        FromClient::Hello(_) => say(&ToClient::Welcome(welcome())),
+        FromClient::Hello(_) => say(&ToClient::Welcome(welcome::welcome())),
         FromClient::Submit(submit) => {
             let (durability, refused) = (Durability::Memory, List::default());
             say(&ToClient::Accepted(Accepted { seq: submit.seq, durability, refused }));
@@ -56,23 +58,6 @@ fn answer(server: &ZmqServer, conn: ConnId, body: &Bytes) {
             say(&ToClient::Error(ErrorReply { req: Some(asked.req), code, text, retry_after_ms: None }));
         }
         _ => {}
-    }
-}
-
-fn welcome() -> Welcome<'static> {
-    Welcome {
-        protocol: PROTOCOL,
-        broker: "a broker".into(),
-        epoch: Epoch(1),
-        heartbeat_ms: 1_000,
-        liveness: 30,
-        grace_ms: 2_000,
-        durability: Durability::Memory,
-        message_bytes_max: 64 << 20,
-        payload_bytes_max: 16 << 20,
-        batch_items_max: 4_096,
-        revision: Revision(0),
-        knowledge_port: 0,
     }
 }
 

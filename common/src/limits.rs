@@ -8,6 +8,10 @@ use std::time::Duration;
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 /// A payload above this is accepted and counted, so that a size budget is seen before the wall.
 pub const PAYLOAD_BYTES_WARN: usize = 1 << 20;
+/// A broker with a journal keeps payloads and results of so many bytes or more there instead of in memory, and
+/// reads them when it sends them. A smaller value costs more to read than its memory is worth; ten million
+/// values below this are what a queue of 4 GiB is made for.
+pub const STORED_BYTES_MIN: usize = 64 << 10;
 /// Largest message, all parts together, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// A sender starts another message once a batch holds this many bytes; a lone larger item still fits one.
@@ -37,6 +41,12 @@ pub const WORKER_SLOTS_MAX: u32 = 4_096;
 pub const TOPIC_BYTES_MAX: usize = 128;
 /// Longest key of the knowledge map, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
+/// Most that the knowledge map of a broker may hold: every worker has a copy of it. A worker that is sent
+/// more than twice as much leaves the broker.
+pub const KNOWLEDGE_BYTES_MAX: usize = 1 << 30;
+/// What an entry of the knowledge map counts as beside its topic, its key and its value: about what it
+/// takes in memory, so that a map of empty values is bounded too.
+pub const KNOWLEDGE_ENTRY_BYTES: usize = 128;
 /// Most rows of a listing in one reply; the reply names where the next page begins.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 
@@ -73,6 +83,8 @@ pub const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 const _: () = {
     assert!(PAYLOAD_BYTES_WARN < PAYLOAD_BYTES_MAX);
+    assert!(STORED_BYTES_MIN < PAYLOAD_BYTES_WARN && PAYLOAD_BYTES_MAX <= u32::MAX as usize);
+    assert!(PAYLOAD_BYTES_MAX < KNOWLEDGE_BYTES_MAX);
     assert!(BATCH_BYTES_TARGET + PAYLOAD_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(PUBLISH_INLINE_BYTES_MAX < BATCH_BYTES_TARGET);
     assert!(PAGE_ROWS_MAX <= BATCH_ITEMS_MAX);

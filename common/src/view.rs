@@ -154,7 +154,7 @@ pub struct TaskView {
     /// The worker that has it, or that settled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerId>,
-    /// That worker's label.
+    /// That worker's label; none when the worker is gone and an attempt of it brought the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_name: Option<String>,
     /// The error of the last attempt that had one.

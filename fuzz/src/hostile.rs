@@ -1,7 +1,10 @@
 //! Messages that nobody's library would send.
 
-use ganger_common::message::Lease;
-use ganger_common::{Attempt, AttemptEnd, ClientId, Epoch, ErrorCode, SessionToken, TaskId, WorkerId};
+use ganger_common::message::{Durability, Lease, Welcome};
+use ganger_common::version::{PROTOCOL, Version};
+use ganger_common::{
+    Attempt, AttemptEnd, ClientId, Epoch, ErrorCode, Revision, SessionToken, TaskId, WorkerId,
+};
 
 use crate::choices::Choices;
 use crate::golden::{self, Direction};
@@ -30,6 +33,28 @@ pub fn message(choices: &mut Choices<'_>, direction: Direction) -> Vec<u8> {
         bytes.truncate(choices.number() as usize % (bytes.len() + 1));
     }
     bytes
+}
+
+/// A welcome that opens the session, with any figures: usually these.
+pub fn welcome(choices: &mut Choices<'_>, revision: u64, knowledge_port: Option<u16>) -> Welcome<'static> {
+    let is_usual = !choices.rarely(3);
+    let mut number = |usual: u64| if is_usual { usual } else { choices.number() };
+    let welcome = Welcome {
+        protocol: PROTOCOL,
+        broker: "a broker".into(),
+        epoch: Epoch(number(7)),
+        heartbeat_ms: number(1_000) as u32,
+        liveness: number(3) as u32,
+        grace_ms: number(2_000) as u32,
+        durability: Durability::Memory,
+        message_bytes_max: number(64 << 20),
+        payload_bytes_max: number(1_000),
+        batch_items_max: number(4) as u32,
+        revision: Revision(number(revision)),
+        knowledge_port: knowledge_port.map_or(0, |port| number(port.into()) as u16),
+    };
+    let protocol = if choices.rarely(64) { Version { major: 2, minor: 0 } } else { PROTOCOL };
+    Welcome { protocol, ..welcome }
 }
 
 /// The ids of the examples, so that an example said in a session means something there: a UUID that ends

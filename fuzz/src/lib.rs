@@ -1,6 +1,7 @@
 //! Hostile peers: what the fuzz targets run.
 //!
-//! Each target is a function of bytes: the fuzzer looks for bytes that make it panic, hang or grow. On a
+//! Each target is a function of bytes: the fuzzer looks for bytes that make it panic, hang or grow. A rule
+//! that does not hold panics as well, so that the fuzzer keeps the bytes that broke it. On a
 //! stable compiler the same functions run over the seeds as a test.
 //!
 //! - [`codec`]: bytes as messages of every direction.
@@ -17,6 +18,7 @@ pub mod codec;
 pub mod door;
 pub mod golden;
 pub mod hostile;
+#[path = "../../common/tests/support/memory.rs"] // The tests of the codec count in the same way.
 pub mod memory;
 pub mod seeds;
 pub mod worker_session;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use ganger_common::message::Durability;
 use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId, TaskOptions};
 
 use crate::arena::TaskKey;
 use crate::client::ClientKey;
+use crate::data::Data;
 use crate::input::NewTask;
 use crate::queue::KindKey;
 use crate::record::{AttemptEnded, CarryHead, Record, Settlement};
@@ -309,7 +310,24 @@ impl Scheduler {
 
     pub(crate) fn on_task_due(&mut self, key: TaskKey) {
         self.delayed -= 1;
-        self.queues.push(&mut self.arena, key, false);
+        if self.is_kept_back(key)
+            && let Some(until) = self.slots.reattach.filter(|until| *until > self.now.time)
+        {
+            // The window has become longer meanwhile.
+            return self.delay(key, until, DelayReason::Reattach);
+        }
+        self.queue_due(key);
+    }
+
+    /// Queues a task that has waited for something else than the journal, which may not have it yet.
+    pub(crate) fn queue_due(&mut self, key: TaskKey) {
+        match self.config.durability {
+            Durability::Journal if self.out.safe() < self.out.appended() => {
+                self.keep_fresh(key);
+                self.note_fresh();
+            }
+            _ => self.queues.push(&mut self.arena, key, false),
+        }
     }
 
     /// A task does not expire any more.
@@ -357,5 +375,5 @@ pub(crate) fn settlement(
     attempt: Attempt,
     cause: crate::record::Cause,
 ) -> Settlement {
-    Settlement { task, outcome, attempt, worker: None, cause, result: Bytes::new(), ended: None }
+    Settlement { task, outcome, attempt, worker: None, cause, result: Data::default(), ended: None }
 }

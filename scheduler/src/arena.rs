@@ -21,6 +21,11 @@ pub(crate) struct TaskKey(u32);
 impl TaskKey {
     const NONE: Self = Self(u32::MAX);
 
+    /// Its number among [`Arena::slots`].
+    pub(crate) fn slot(self) -> usize {
+        self.0 as usize
+    }
+
     fn some(self) -> Option<Self> {
         (self != Self::NONE).then_some(self)
     }

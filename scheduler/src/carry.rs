@@ -7,14 +7,14 @@
 //! been met yet change nothing: what they did shows in the carried task that comes later, or the task is
 //! gone. So the reader knows of each task that it has met exactly what the scheduler knew at that point.
 
-use bytes::Bytes;
 use ganger_common::{Attempt, Revision};
 
 use crate::arena::TaskKey;
+use crate::data::Data;
 use crate::effect::Effect;
 use crate::input::NewTask;
 use crate::knowledge::MapCursor;
-use crate::record::{CarriedOutcome, CarriedTask, CarryHead, Lsn, Record};
+use crate::record::{AttemptEnded, CarriedOutcome, CarriedTask, CarryHead, Lsn, Record};
 use crate::scheduler::Scheduler;
 use crate::task::{DelayReason, Extra, State, Task};
 use crate::time::Time;
@@ -55,7 +55,7 @@ impl Scheduler {
         if self.carry.is_some() {
             return;
         }
-        let from = self.out.append(Record::CarryBegun(self.carry_head()));
+        let from = self.append(Record::CarryBegun(self.carry_head()));
         let stage = Stage::Tasks { next: 0, end: self.arena.slots() };
         self.carry = Some(Carry { from, part: from, stage });
     }
@@ -84,7 +84,7 @@ impl Scheduler {
                 return;
             }
         }
-        self.out.append(Record::CarryEnded { from });
+        self.append(Record::CarryEnded { from });
         self.out.promise(Effect::Carried { from });
     }
 
@@ -103,7 +103,7 @@ impl Scheduler {
                 let limit = self.config.carry_tasks_max;
                 let changes = self.knowledge.carry_history(from, limit, PART_BYTES);
                 let oldest = changes.last()?.revision;
-                self.out.append(Record::CarriedHistory(changes));
+                self.append(Record::CarriedHistory(changes));
                 Stage::History(Revision(oldest.0 - 1))
             }
         })
@@ -119,12 +119,12 @@ impl Scheduler {
         {
             if let Some(key) = self.arena.at(next) {
                 let task = self.carried(key);
-                bytes += self.arena[key].data.len();
+                bytes += self.arena[key].data.len() + told_bytes(&task.history);
                 tasks.push(task);
             }
             next += 1;
         }
-        self.out.append(Record::CarriedTasks(tasks));
+        self.append(Record::CarriedTasks(tasks));
         next
     }
 
@@ -135,7 +135,7 @@ impl Scheduler {
             let bytes: usize = topic.entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
             left = left.saturating_sub(topic.entries.len() + 1);
             bytes_left = bytes_left.saturating_sub(bytes);
-            self.out.append(Record::CarriedTopic(topic));
+            self.append(Record::CarriedTopic(topic));
             cursor = next;
         }
         Some(cursor)
@@ -163,7 +163,7 @@ impl Scheduler {
         let settled = match task.state {
             State::Settled { outcome, cause, at, worker } => {
                 let result = match Task::is_retryable_outcome(outcome) {
-                    true => Bytes::new(),
+                    true => Data::default(),
                     false => task.data.clone(),
                 };
                 Some(Box::new(CarriedOutcome { outcome, cause, at, worker, result }))
@@ -181,7 +181,7 @@ impl Scheduler {
             task: NewTask {
                 id: task.id,
                 kind: self.queues.kind(task.kind).name.clone(),
-                payload: if has_payload { task.data.clone() } else { Bytes::new() },
+                payload: if has_payload { task.data.clone() } else { Data::default() },
                 options: options.cloned().map(Box::new),
             },
             submitted: task.submitted,
@@ -272,4 +272,10 @@ impl Scheduler {
             self.retention.keep(&mut self.arena, key, self.now.time);
         }
     }
+}
+
+/// What the texts of a history take: they are copied, and thirty of them may be longer than any payload.
+fn told_bytes(history: &[AttemptEnded]) -> usize {
+    let one = |ended: &AttemptEnded| ended.worker_name.len() + ended.error.as_ref().map_or(0, String::len);
+    history.iter().map(one).sum()
 }

@@ -64,10 +64,13 @@ pub struct Config {
     pub client_window_bytes: usize,
     /// Outcomes that wait for a client's window; above it that client's submissions are refused.
     pub client_backlog_max: usize,
-    /// Bytes of the knowledge map; more are refused with `busy`.
+    /// Bytes of the knowledge map, at most [`limits::KNOWLEDGE_BYTES_MAX`]; more are refused with `busy`.
     pub knowledge_bytes_max: usize,
     /// Changes of the knowledge map that are kept for `since`.
     pub knowledge_history_max: usize,
+    /// Payloads and results of so many bytes or more do not stay in memory: once the journal has them they are
+    /// read from there when they are sent. `usize::MAX`: never, for a journal that cannot be read from.
+    pub stored_min: usize,
     /// Tasks that one record carries at the most, when the state is written down once more. Each is copied
     /// within one turn, which should stay well below a millisecond.
     pub carry_tasks_max: usize,
@@ -103,8 +106,9 @@ impl Default for Config {
             client_window: 16_384,
             client_window_bytes: 8 << 20,
             client_backlog_max: 1_000_000,
-            knowledge_bytes_max: 1 << 30,
+            knowledge_bytes_max: limits::KNOWLEDGE_BYTES_MAX,
             knowledge_history_max: 100_000,
+            stored_min: usize::MAX,
             carry_tasks_max: 2_048,
         }
     }

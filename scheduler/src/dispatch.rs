@@ -313,8 +313,13 @@ impl Scheduler {
     }
 
     pub(crate) fn on_task_expires(&mut self, key: TaskKey) {
+        let later = self.slots.reattach.filter(|until| *until > self.now.time && self.is_kept_back(key));
         if let Some(extra) = &mut self.arena[key].extra {
             extra.expires = None;
+            if later.is_some() {
+                // It may be running, and the window has become longer meanwhile.
+                return self.timers.set(&mut extra.expires, Timer::TaskExpires(key), later);
+            }
         }
         self.revoke(key, None);
         let outcome = ganger_common::Outcome::Expired;

@@ -8,6 +8,7 @@ use ganger_common::message::Lease;
 use ganger_common::view::{Explanation, KnowledgeStatusView, StatusView, TaskView, WorkerView};
 use ganger_common::{Attempt, ConnId, Epoch, ErrorCode, Outcome, Revision, TaskId};
 
+use crate::data::Data;
 use crate::record::{Change, Lsn, Record};
 
 /// One thing to do, in the order in which they come.
@@ -68,7 +69,7 @@ pub enum ClientReply {
     Progress { task: TaskId, attempt: Attempt, fraction: Option<f32>, text: String },
     Partial { task: TaskId, attempt: Attempt, index: u64, data: Bytes },
     Verdicts { req: u64, refused: Vec<Refusal> },
-    Task { req: u64, task: Box<TaskView>, result: Option<Bytes> },
+    Task { req: u64, task: Box<TaskView>, result: Option<Data> },
     Tasks { req: u64, rows: Vec<TaskView>, next: Option<String> },
     Explanation { req: u64, explanation: Box<Explanation> },
     Workers { req: u64, rows: Vec<WorkerView>, next: Option<String> },
@@ -132,7 +133,7 @@ pub struct OutcomeItem {
     /// The try that settled it.
     pub attempt: Attempt,
     /// The result; empty when there is none.
-    pub result: Bytes,
+    pub result: Data,
     /// The error of the last attempt.
     pub error: Option<String>,
     /// There was a result and it was let go.
@@ -149,7 +150,7 @@ pub struct Dispatch {
     /// Its kind.
     pub kind: Arc<str>,
     /// Its payload.
-    pub payload: Bytes,
+    pub payload: Data,
     /// Stop it after this.
     pub run_limit: Option<Duration>,
     /// Report the start and wait for the answer before running.

@@ -10,6 +10,7 @@ use ganger_common::{
     Attempt, AttemptEnd, ClientId, ConnId, Epoch, Revision, SessionToken, TaskId, TaskOptions, WorkerId,
 };
 
+use crate::data::Data;
 use crate::record::Lsn;
 
 /// One thing that happened.
@@ -100,8 +101,8 @@ pub struct NewTask {
     pub id: TaskId,
     /// Its kind.
     pub kind: Arc<str>,
-    /// Its payload.
-    pub payload: Bytes,
+    /// Its payload; always at hand when the task is handed in.
+    pub payload: Data,
     /// Its options, unless all are default; already checked.
     pub options: Option<Box<TaskOptions>>,
 }

@@ -1,78 +1,136 @@
 //! Everything that must hold between two steps, checked against everything else.
+//!
+//! The simulator calls this after every step, so it must cost little: what is counted anew is counted in one
+//! walk over the tasks, in tables by number.
 
-use std::collections::BTreeMap;
-
-use crate::arena::TaskKey;
+use crate::arena::{List, TaskKey};
+use crate::client::ClientKey;
+use crate::queue::KindKey;
+use crate::retention::Recount;
 use crate::scheduler::{Peer, Scheduler};
-use crate::task::State;
+use crate::task::{State, Task};
 use crate::timers::Timer;
 
+/// The list that a task stands in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Nowhere,
+    Ready,
+    Gated,
+    Held,
+    Assigned,
+    Running,
+    Kept,
+    Dead,
+}
+
+/// What one walk over all tasks counts for the checks after it.
+#[derive(Default)]
+struct Census {
+    /// Leases, by the number of the kind.
+    leased: Vec<usize>,
+    /// Unsettled tasks and the bytes of their payloads, by who pays for them.
+    paid: Vec<(ClientKey, usize, usize)>,
+    retained: Recount,
+}
+
+impl Census {
+    fn count(&mut self, task: &Task) {
+        if task.holder().is_some() {
+            self.leased[task.kind.0 as usize] += 1;
+        }
+        let Some(payer) = task.payer else { return };
+        // A handful of clients: looking through them is quicker than any map.
+        match self.paid.iter_mut().find(|(client, ..)| *client == payer) {
+            Some((_, tasks, bytes)) => (*tasks, *bytes) = (*tasks + 1, *bytes + task.data.len()),
+            None => self.paid.push((payer, 1, task.data.len())),
+        }
+    }
+
+    fn leased_of(&self, kind: KindKey) -> usize {
+        self.leased[kind.0 as usize]
+    }
+
+    fn paid_by(&self, client: ClientKey) -> (usize, usize) {
+        let found = self.paid.iter().find(|(payer, ..)| *payer == client);
+        found.map_or((0, 0), |(_, tasks, bytes)| (*tasks, *bytes))
+    }
+}
+
 impl Scheduler {
-    /// Cross-checks every index against every other. Slow: for tests and the simulator.
+    /// Cross-checks every index against every other. For tests and the simulator: it looks at every task.
     ///
     /// # Panics
     /// When something does not hold; the message names it.
     pub fn check_invariants(&self) {
-        let listed = self.tasks_in_lists();
-        self.check_tasks(&listed);
+        let places = self.tasks_in_lists();
+        let census = self.check_tasks(&places);
         self.check_workers();
-        self.check_kinds();
-        self.check_sessions();
+        self.check_kinds(&census);
+        self.check_sessions(&census);
         self.check_timers();
-        self.retention.check_counts(&self.arena);
+        self.retention.check_counts(&census.retained);
         self.knowledge.check_counts();
     }
 
     /// In which list each task is, by walking through all lists.
-    fn tasks_in_lists(&self) -> BTreeMap<TaskKey, &'static str> {
-        let mut listed = BTreeMap::new();
-        let mut note = |key: TaskKey, place: &'static str| {
-            let before = listed.insert(key, place);
-            assert!(before.is_none(), "task {key:?} is in two lists: {before:?} and {place}");
+    fn tasks_in_lists(&self) -> Vec<Place> {
+        let mut places = vec![Place::Nowhere; self.arena.slots()];
+        let mut note = |key: TaskKey, place: Place| {
+            let before = std::mem::replace(&mut places[key.slot()], place);
+            assert!(before == Place::Nowhere, "task {key:?} is in two lists: {before:?} and {place:?}");
         };
+        let mut walk = |list: &List, place| self.arena.walk(list).for_each(|key| note(key, place));
         for (_, kind) in self.queues.kinds_by_name() {
-            kind.levels.values().for_each(|level| self.arena.walk(level).for_each(|key| note(key, "ready")));
-            kind.gated.iter().for_each(|(_, _, key)| note(*key, "gated"));
-            kind.held.values().for_each(|level| self.arena.walk(level).for_each(|key| note(key, "held")));
+            kind.levels.values().for_each(|level| walk(level, Place::Ready));
+            kind.held.values().for_each(|level| walk(level, Place::Held));
         }
         for (_, worker) in self.fleet.iter() {
-            self.arena.walk(&worker.assigned).for_each(|key| note(key, "assigned"));
-            self.arena.walk(&worker.running).for_each(|key| note(key, "running"));
+            walk(&worker.assigned, Place::Assigned);
+            walk(&worker.running, Place::Running);
         }
-        self.arena.walk(self.retention.kept()).for_each(|key| note(key, "kept"));
-        self.arena.walk(self.retention.dead()).for_each(|key| note(key, "dead"));
-        listed
+        walk(self.retention.kept(), Place::Kept);
+        walk(self.retention.dead(), Place::Dead);
+        for (_, kind) in self.queues.kinds_by_name() {
+            kind.gated.iter().for_each(|(_, _, key)| note(*key, Place::Gated));
+        }
+        places
     }
 
-    fn check_tasks(&self, listed: &BTreeMap<TaskKey, &'static str>) {
+    fn check_tasks(&self, places: &[Place]) -> Census {
+        let mut census = Census { leased: vec![0; self.queues.kinds_len()], ..Census::default() };
         let (mut unsettled, mut bytes, mut delayed, mut fresh) = (0, 0, 0, 0);
         for (key, task) in self.arena.iter() {
             assert_eq!(self.arena.find(task.id), Some(key), "the index finds every task");
-            let place = listed.get(&key).copied();
+            census.count(task);
             let expected = match task.state {
                 State::Fresh => {
                     fresh += 1;
-                    None
+                    Place::Nowhere
                 }
-                State::Ready if self.queues.is_held(task) => Some("held"),
-                State::Ready => Some("ready"),
-                State::Gated { .. } => Some("gated"),
+                State::Ready if self.queues.is_held(task) => Place::Held,
+                State::Ready => Place::Ready,
+                State::Gated { .. } => Place::Gated,
                 State::Delayed { due, .. } => {
                     delayed += 1;
                     assert!(
                         self.timers.contains(due, Timer::TaskDue { age: task.seq, task: key }),
                         "a delayed task has its timer"
                     );
-                    None
+                    Place::Nowhere
                 }
-                State::Assigned { .. } => Some("assigned"),
-                State::Running { .. } => Some("running"),
-                State::Settled { outcome, .. } if crate::task::Task::is_retryable_outcome(outcome) => {
-                    Some("dead")
+                State::Assigned { .. } => Place::Assigned,
+                State::Running { .. } => Place::Running,
+                State::Settled { outcome, .. } if Task::is_retryable_outcome(outcome) => {
+                    census.retained.dead_bytes += task.data.len();
+                    Place::Dead
                 }
-                State::Settled { .. } => Some("kept"),
+                State::Settled { .. } => {
+                    census.retained.kept_bytes += task.data.len();
+                    Place::Kept
+                }
             };
-            assert_eq!(place, expected, "task {} is where its state says", task.id);
+            assert_eq!(places[key.slot()], expected, "task {} is where its state says", task.id);
             if !task.is_settled() {
                 unsettled += 1;
                 bytes += task.data.len();
@@ -90,6 +148,7 @@ impl Scheduler {
         assert_eq!(self.delayed, delayed, "delayed tasks");
         assert_eq!(self.fresh.len, fresh, "tasks that the journal does not have yet");
         assert!(fresh == 0 || self.out.safe() < self.out.appended(), "what is safe is queued");
+        census
     }
 
     fn check_workers(&self) {
@@ -133,11 +192,11 @@ impl Scheduler {
         assert_eq!(self.fleet.running, running, "running leases");
     }
 
-    fn check_kinds(&self) {
+    fn check_kinds(&self, census: &Census) {
         let (mut total, mut held) = (0, 0);
         for (key, kind) in self.queues.kinds_by_name() {
-            held += kind.held.values().map(crate::arena::List::len).sum::<usize>();
-            let ready: usize = kind.levels.values().map(crate::arena::List::len).sum();
+            held += kind.held.values().map(List::len).sum::<usize>();
+            let ready: usize = kind.levels.values().map(List::len).sum();
             assert!(kind.levels.values().all(|level| !level.is_empty()), "empty levels are removed");
             assert_eq!(kind.ready, ready + kind.gated.len(), "ready tasks of {}", kind.name);
             assert_eq!(self.queues.gated.contains(&key), !kind.gated.is_empty(), "gated kinds");
@@ -146,8 +205,7 @@ impl Scheduler {
             let has_plain = ready > 0;
             // Whoever could be served must be seen: credit and ready work never sit side by side.
             assert!(!(open && has_plain) || self.queues.is_ranked(key), "{} is ready and open", kind.name);
-            let leased = self.arena.iter().filter(|(_, task)| task.kind == key && task.holder().is_some());
-            assert_eq!(kind.leased, leased.count(), "leases of {}", kind.name);
+            assert_eq!(kind.leased, census.leased_of(key), "leases of {}", kind.name);
         }
         assert_eq!(self.queues.len, total, "ready tasks of all kinds");
         assert_eq!(self.queues.held_len, held, "held tasks");
@@ -160,7 +218,7 @@ impl Scheduler {
         }
     }
 
-    fn check_sessions(&self) {
+    fn check_sessions(&self, census: &Census) {
         for (conn, peer) in &self.sessions {
             let bound = match peer {
                 Peer::Client(key) => self.clients.get(*key).and_then(|client| client.conn),
@@ -171,9 +229,8 @@ impl Scheduler {
         for (key, client) in self.clients.iter() {
             assert_eq!(self.clients.find(client.id), Some(key), "every client is found by its id");
             assert!(client.silent_at.is_some(), "a client is watched");
-            let paid = self.arena.iter().filter(|(_, task)| task.payer == Some(key));
-            let (tasks, bytes) = paid.fold((0, 0), |(n, sum), (_, task)| (n + 1, sum + task.data.len()));
-            assert_eq!((client.unsettled, client.unsettled_bytes), (tasks, bytes), "a client's share");
+            let share = (client.unsettled, client.unsettled_bytes);
+            assert_eq!(share, census.paid_by(key), "a client's share");
             let conn = client.conn;
             let is_bound = conn.is_none_or(|conn| self.sessions.get(&conn) == Some(&Peer::Client(key)));
             assert!(is_bound, "a client's connection is its own");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use bytes::Bytes;
+use ganger_common::limits::KNOWLEDGE_ENTRY_BYTES;
 use ganger_common::{ErrorCode, Revision};
 
 use crate::effect::Entry;
@@ -49,9 +50,6 @@ pub(crate) const TOPICS_MAX: usize = 100_000;
 
 /// Bytes of the changes that are kept for `since`. A peer that is further behind reads a snapshot.
 const HISTORY_BYTES_MAX: usize = 64 << 20;
-
-/// What an entry takes beside its texts and its value, roughly.
-const ENTRY_OVERHEAD: usize = 128;
 
 impl Knowledge {
     pub(crate) fn revision(&self) -> Revision {
@@ -287,23 +285,27 @@ impl Knowledge {
 
     /// Recounts everything that is counted along the way.
     pub(crate) fn check_counts(&self) {
-        let values = || {
-            self.topics
-                .iter()
-                .flat_map(|(name, topic)| topic.keys.iter().map(move |(key, value)| (name, key, value)))
-        };
-        assert_eq!(self.entries, values().count(), "knowledge entries");
-        let bytes: usize = values().map(|(topic, key, value)| entry_bytes(topic, key, &value.bytes)).sum();
+        let (mut entries, mut bytes) = (0, 0);
+        for (name, topic) in &self.topics {
+            for (key, value) in &topic.keys {
+                entries += 1;
+                bytes += entry_bytes(name, key, &value.bytes);
+                assert!(value.revision <= self.revision, "no entry is ahead");
+            }
+        }
+        assert_eq!(self.entries, entries, "knowledge entries");
         assert_eq!(self.bytes, bytes, "knowledge bytes");
         assert_eq!(self.history_bytes, self.history.iter().map(change_bytes).sum::<usize>(), "history bytes");
-        assert!(values().all(|(_, _, value)| value.revision <= self.revision), "no entry is ahead");
     }
 }
 
 fn entry_bytes(topic: &str, key: &str, value: &Bytes) -> usize {
-    ENTRY_OVERHEAD + topic.len() + key.len() + value.len()
+    KNOWLEDGE_ENTRY_BYTES + topic.len() + key.len() + value.len()
 }
 
 fn change_bytes(change: &Change) -> usize {
-    ENTRY_OVERHEAD + change.topic.len() + change.key.len() + change.value.as_ref().map_or(0, Bytes::len)
+    KNOWLEDGE_ENTRY_BYTES
+        + change.topic.len()
+        + change.key.len()
+        + change.value.as_ref().map_or(0, Bytes::len)
 }

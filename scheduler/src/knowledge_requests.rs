@@ -69,7 +69,7 @@ impl Scheduler {
         let revision = self.knowledge.revision().next();
         let change = Change { revision, topic, key, value };
         let previous = self.knowledge.apply(&change, self.config.knowledge_history_max);
-        self.out.append(Record::Knowledge(change.clone()));
+        self.append(Record::Knowledge(change.clone()));
         self.out.note_revision(revision);
         self.counters.knowledge_changes += 1;
         #[cfg(feature = "planted")]

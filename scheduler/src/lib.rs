@@ -20,6 +20,7 @@
 //! judged silent while its message waits at the door.
 
 pub mod config;
+pub mod data;
 pub mod effect;
 pub mod input;
 #[cfg(feature = "planted")]
@@ -35,6 +36,7 @@ mod client;
 mod client_session;
 mod counters;
 mod dispatch;
+mod draining;
 mod explain;
 mod fresh;
 mod invariants;
@@ -54,11 +56,13 @@ mod scheduler;
 mod submit;
 mod task;
 mod timers;
+mod values;
 mod worker;
 mod worker_session;
 
 pub use config::Config;
 pub use counters::Counters;
+pub use data::{Data, Stored};
 pub use effect::{ClientReply, Effect, Publication, WorkerCommand};
 pub use input::{ClientRequest, Input, WorkerRequest};
 pub use record::{Lsn, Record};

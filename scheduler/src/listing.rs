@@ -109,10 +109,14 @@ impl Scheduler {
             _ => (None, None),
         };
         let worker = holder.map(|worker| worker.id).or(settled_by);
-        let name =
-            worker.and_then(|id| self.fleet.get(self.fleet.find(id)?)).map(|worker| worker.name.clone());
         let has_result = task.outcome() == Some(Outcome::Succeeded);
         let history = extra.map(|extra| extra.history.as_slice()).unwrap_or_default();
+        let here = |id| self.fleet.get(self.fleet.find(id)?).map(|worker| worker.name.clone());
+        // Only attempts without a result remember the name of a worker that is gone: a text with every result
+        // would cost each of millions of tasks, in memory and in the journal.
+        let past =
+            |id| history.iter().rfind(|ended| ended.worker == id).map(|ended| ended.worker_name.clone());
+        let name = worker.and_then(|id| here(id).or_else(|| past(id)));
         TaskView {
             id: task.id,
             kind: self.queues.kind(task.kind).name.to_string(),

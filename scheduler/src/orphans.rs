@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ganger_common::message::Lease;
 use ganger_common::{AttemptEnd, Epoch, TaskId};
 
 use crate::input::{Ended, Held};
@@ -41,6 +42,13 @@ impl Orphans {
         }
         self.leases.insert(held.lease.task, (worker, held));
         true
+    }
+
+    /// A lease that waits here has started.
+    pub(crate) fn note_start(&mut self, worker: WorkerKey, lease: &Lease) {
+        if let Some((holder, held)) = self.leases.get_mut(&lease.task) {
+            held.started |= *holder == worker && held.lease == *lease;
+        }
     }
 
     /// The lease of a worker has ended, however it did.

@@ -35,7 +35,7 @@ impl Scheduler {
             return;
         }
         let ids: Vec<_> = settled.iter().map(|settlement| settlement.task).collect();
-        self.out.append(Record::Settled { at: self.now.wall, tasks: settled });
+        self.append(Record::Settled { at: self.now.wall, tasks: settled });
         for id in ids {
             if let Some(key) = self.arena.find(id) {
                 self.announce(key);

@@ -53,11 +53,17 @@ pub enum Bug {
     NothingAdopted,
     /// Recovery leaves out the last record.
     LastRecordSkipped,
+    /// A task that is handed in again is written down as if it were new.
+    AcceptedTwice,
+    /// After a recovery the numbers of records go on from one too many.
+    NumberSkipped,
+    /// Without room on the disk, new tasks are taken all the same.
+    FullUnheeded,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::PromiseBeforeSync,
         Self::RevisionBeforeSync,
         Self::NoFencing,
@@ -80,6 +86,9 @@ impl Bug {
         Self::NobodyRecalls,
         Self::NothingAdopted,
         Self::LastRecordSkipped,
+        Self::AcceptedTwice,
+        Self::NumberSkipped,
+        Self::FullUnheeded,
     ];
 }
 

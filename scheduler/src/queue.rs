@@ -316,7 +316,12 @@ impl Queues {
 
     /// Whether a task waits for the re-attach window to end.
     pub(crate) fn is_held(&self, task: &Task) -> bool {
-        task.state == State::Ready && task.seq <= self.held_upto
+        task.state == State::Ready && self.holds(task)
+    }
+
+    /// Whether a task will wait for that once it is ready, unless it needs knowledge.
+    pub(crate) fn holds(&self, task: &Task) -> bool {
+        task.seq <= self.held_upto
     }
 
     /// After a recovery: puts the ready tasks into the order of their age, and holds those numbered up to

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use ganger_common::message::Durability;
-use ganger_common::{Attempt, ConnId, ErrorCode, Outcome, WorkerId};
+use ganger_common::message::{Durability, Lease};
+use ganger_common::{Attempt, AttemptEnd, ConnId, ErrorCode, Outcome, WorkerId};
 
 use crate::apply::settlement;
 use crate::arena::TaskKey;
 use crate::effect::{Effect, WorkerCommand};
-use crate::input::Held;
+use crate::input::{Ended, Held};
 use crate::record::{Cause, Record, Settlement};
 use crate::scheduler::Scheduler;
 use crate::task::{DelayReason, State, Task};
@@ -29,8 +29,8 @@ impl Scheduler {
         }
         for item in holding {
             if self.keep_or_adopt(key, item) {
-                let task = self.arena.find(item.lease.task).map(|task| &self.arena[task]);
-                if item.started && task.is_some_and(Task::needs_confirm) {
+                let task = self.arena.find(item.lease.task);
+                if item.started && task.is_some_and(|task| self.waits_for_start(task, item.lease.epoch)) {
                     starts.push(item.lease);
                 }
                 continue;
@@ -100,6 +100,32 @@ impl Scheduler {
         true
     }
 
+    /// An attempt of the broker's last life that ended before its worker was back: it counts as if the worker
+    /// had come a little earlier, when it still ran. What it cost must be booked, or the task would have one
+    /// try more, under the number of this one. What was handed back has cost nothing, and a success counts
+    /// whoever has the task.
+    pub(crate) fn inherit(&mut self, task: TaskKey, key: WorkerKey, ended: &Ended) -> bool {
+        let costs = !matches!(ended.end, AttemptEnd::Succeeded | AttemptEnd::Returned);
+        let lease = Lease { task: ended.task, epoch: ended.epoch, attempt: ended.attempt };
+        costs && self.adopt(task, key, &Held { lease, started: true })
+    }
+
+    /// The next attempt of such a task may have been given out in the last life, too, and may run.
+    pub(crate) fn hold_inherited(&mut self, key: TaskKey) {
+        let Some(until) = self.slots.reattach else { return };
+        let task = &self.arena[key];
+        let is_loose = match task.state {
+            State::Ready => !self.queues.is_held(task),
+            State::Gated { .. } => true,
+            State::Delayed { due, .. } => due < until && !self.queues.holds(task),
+            _ => false,
+        };
+        if is_loose {
+            self.detach(key);
+            self.hold(key, until);
+        }
+    }
+
     /// What the worker does not name was either lost with the old connection, or has ended and will be
     /// reported again: wait until it has had its say.
     fn suspect_unaccounted(&mut self, key: WorkerKey, held: &BTreeSet<LeaseKey>) {
@@ -165,6 +191,12 @@ impl Scheduler {
         self.held.push((self.arena[key].seq, key));
     }
 
+    /// Whether a task waits for the window to end.
+    pub(crate) fn is_kept_back(&self, key: TaskKey) -> bool {
+        let task = &self.arena[key];
+        self.queues.is_held(task) || matches!(task.state, State::Delayed { why: DelayReason::Reattach, .. })
+    }
+
     /// The workers of the broker's last life had their chance.
     pub(crate) fn end_reattach(&mut self) {
         self.queues.release(&mut self.arena);
@@ -174,15 +206,9 @@ impl Scheduler {
             };
             if self.arena.get(key).is_some_and(is_held) {
                 self.detach(key);
-                match self.config.durability {
-                    Durability::Memory => self.queues.push(&mut self.arena, key, false),
-                    Durability::Journal => self.keep_fresh(key),
-                }
+                self.queue_due(key);
             }
         }
-        // It may have come just now.
-        self.note_fresh();
-        self.queue_fresh();
         for worker in std::mem::take(&mut self.awaited) {
             if self.fleet.find(worker).is_none() {
                 self.commit(Record::WorkerLeft { worker });
@@ -204,12 +230,17 @@ impl Scheduler {
             && kinds.binary_search(&kind).is_ok()
         {
             let settlement = settlement(task, Outcome::Succeeded, ended.attempt, Cause::Result);
-            return Some(Settlement { result: ended.result, ..settlement });
+            return Some(Settlement { result: ended.result.into(), ..settlement });
         }
-        if let Some((worker, held)) = self.orphans.claim_lease(task)
-            && !self.adopt(key, worker, &held)
-        {
+        let (worker, held) = self.orphans.claim_lease(task)?;
+        if !self.adopt(key, worker, &held) {
             self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
+        } else if held.started
+            && let Some(conn) = self.fleet.get(worker).and_then(|worker| worker.conn)
+        {
+            // It may have waited for this since its task was unknown.
+            let command = WorkerCommand::Start { leases: vec![held.lease] };
+            self.out.push(Effect::ToWorker { conn, command });
         }
         None
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, WorkerId};
 
+use crate::data::Data;
 use crate::input::NewTask;
 use crate::time::Wall;
 
@@ -114,7 +115,7 @@ pub struct Settlement {
     /// Why, where the outcome alone does not tell.
     pub cause: Cause,
     /// The result.
-    pub result: Bytes,
+    pub result: Data,
     /// The attempt whose end settled it, when that was not a success.
     pub ended: Option<Box<AttemptEnded>>,
 }
@@ -204,7 +205,7 @@ pub struct CarriedOutcome {
     /// The worker that settled it.
     pub worker: Option<WorkerId>,
     /// The result.
-    pub result: Bytes,
+    pub result: Data,
 }
 
 /// Entries of one topic.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use ganger_common::message::Lease;
-use ganger_common::{Attempt, AttemptEnd, ConnId, ErrorCode, Outcome};
+use ganger_common::{Attempt, AttemptEnd, ConnId, Epoch, ErrorCode, Outcome};
 
 use crate::arena::TaskKey;
+use crate::data::Data;
 use crate::effect::{Effect, WorkerCommand};
 use crate::input::{EndDetail, Ended};
 use crate::record::{AttemptEnded, Cause, Record, Settlement};
@@ -76,12 +76,21 @@ impl Scheduler {
 
     /// Notes a start. Returns whether the worker waits to be told that it may run.
     fn on_started(&mut self, worker: WorkerKey, lease: &Lease) -> bool {
-        let Some(key) = self.arena.find(lease.task) else { return false };
+        let Some(key) = self.arena.find(lease.task) else {
+            self.orphans.note_start(worker, lease);
+            return false;
+        };
         if !self.arena[key].is_leased_to(worker, lease.epoch, lease.attempt) {
             return false;
         }
         self.start(key);
-        self.arena[key].needs_confirm()
+        self.waits_for_start(key, lease.epoch)
+    }
+
+    /// Whether the worker of a lease that has started may wait to be told so. In which leases of its last life
+    /// the broker asked for that it may have forgotten; a worker that does not wait does not mind.
+    pub(crate) fn waits_for_start(&self, key: TaskKey, epoch: Epoch) -> bool {
+        self.arena[key].needs_confirm() || epoch != self.config.epoch
     }
 
     /// Moves a leased task from the waiting ones of its worker to those that run.
@@ -137,6 +146,11 @@ impl Scheduler {
         };
         if !was_revoked && self.arena[key].is_leased_to(worker, ended.epoch, ended.attempt) {
             self.end_attempt(key, ended, settled);
+            return true;
+        }
+        if !was_revoked && self.inherit(key, worker, &ended) {
+            self.end_attempt(key, ended, settled);
+            self.hold_inherited(key);
             return true;
         }
         #[cfg(feature = "planted")]
@@ -278,7 +292,7 @@ impl Scheduler {
             attempt: note.attempt,
             worker: Some(note.worker),
             cause,
-            result: Bytes::new(),
+            result: Data::default(),
             ended: Some(Box::new(note)),
         }
     }
@@ -341,7 +355,7 @@ fn success(ended: &Ended, worker: Option<ganger_common::WorkerId>) -> Settlement
         attempt: ended.attempt,
         worker,
         cause: Cause::Result,
-        result: ended.result.clone(),
+        result: ended.result.clone().into(),
         ended: None,
     }
 }

@@ -24,6 +24,7 @@ use crate::recovery::Reading;
 use crate::retention::Retention;
 use crate::time::{Now, Time};
 use crate::timers::{Timer, Timers};
+use crate::values::Unnamed;
 use crate::worker::{Fleet, WorkerKey};
 
 /// The scheduler: feed it inputs and time, carry out its effects. See the [crate] documentation for the
@@ -81,6 +82,8 @@ pub struct Scheduler {
     pub(crate) behind: bool,
     /// The state is being written down once more.
     pub(crate) carry: Option<Carry>,
+    /// Large values that the journal does not have yet.
+    pub(crate) unnamed: Unnamed,
     /// A journal is being read.
     pub(crate) reading: Option<Reading>,
     /// Something has changed since the last turn.
@@ -163,6 +166,7 @@ impl Scheduler {
             fresh: Fresh::default(),
             behind: false,
             carry: None,
+            unnamed: Unnamed::default(),
             reading: None,
             dirty: true,
             config,
@@ -288,6 +292,7 @@ impl Scheduler {
 
     fn on_journaled(&mut self, upto: Lsn) {
         self.out.journaled(upto);
+        self.name_values();
         for client in std::mem::take(&mut self.awaiting_journal) {
             self.clients.mark_dirty(client);
         }
@@ -337,11 +342,11 @@ impl Scheduler {
     }
 
     /// A drain is over when nothing runs, everything has been told, and, where the queue would be lost
-    /// with the process, the queue is empty.
+    /// with the process, nothing in it could still run.
     fn check_drained(&mut self) {
         let Some(draining @ (Draining::Waiting | Draining::Overdue)) = self.draining else { return };
         let keeps_queue = self.config.durability == ganger_common::message::Durability::Journal;
-        let idle = self.fleet.assigned + self.fleet.running == 0 && (keeps_queue || self.unsettled == 0);
+        let idle = self.fleet.assigned + self.fleet.running == 0 && (keeps_queue || !self.may_run_more());
         let told = self.clients.iter().all(|(_, client)| {
             client.conn.is_none() || (client.stream.waiting.is_empty() && client.stream.is_confirmed())
         });
@@ -366,6 +371,6 @@ impl Scheduler {
     /// Writes a fact down and makes it so.
     pub(crate) fn commit(&mut self, record: Record) {
         self.apply(record.clone());
-        self.out.append(record);
+        self.append(record);
     }
 }

@@ -53,6 +53,8 @@ impl Scheduler {
         again: bool,
         tasks: Vec<NewTask>,
     ) {
+        #[cfg(feature = "planted")]
+        self.accept_twice(&tasks);
         let sorted = self.sort_out(client, tasks);
         self.take_in(client, again, sorted.fresh);
         self.counters.tasks_resubmitted += sorted.known.len() as u64;
@@ -72,6 +74,15 @@ impl Scheduler {
             }
         }
         self.reply(conn, ClientReply::Accepted { seq, refused: sorted.refused });
+    }
+
+    #[cfg(feature = "planted")]
+    fn accept_twice(&mut self, tasks: &[NewTask]) {
+        let known = tasks.iter().filter(|task| self.arena.find(task.id).is_some());
+        let known: Vec<NewTask> = known.cloned().collect();
+        if !known.is_empty() && crate::planted::is(crate::planted::Bug::AcceptedTwice) {
+            self.out.append(Record::Accepted { at: self.now.wall, tasks: known });
+        }
     }
 
     fn sort_out(&mut self, client: ClientKey, tasks: Vec<NewTask>) -> Sorted {
@@ -131,6 +142,10 @@ impl Scheduler {
             return Err((ErrorCode::Draining, "the broker is going down".to_owned()));
         }
         if self.storage_full {
+            #[cfg(feature = "planted")]
+            if crate::planted::is(crate::planted::Bug::FullUnheeded) {
+                return Ok(());
+            }
             return Err((ErrorCode::StorageFull, STORAGE_FULL.to_owned()));
         }
         if backlog >= config.client_backlog_max {
@@ -180,7 +195,7 @@ impl Scheduler {
             true => fresh.iter().map(|task| task.id).collect(),
             false => Vec::new(),
         };
-        self.out.append(Record::Accepted { at: self.now.wall, tasks: fresh });
+        self.append(Record::Accepted { at: self.now.wall, tasks: fresh });
         self.note_fresh();
         let mut settled = Vec::new();
         for id in reunited {

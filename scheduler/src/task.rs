@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use ganger_common::view::HISTORY_MAX;
 use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId};
 
 use crate::arena::Links;
 use crate::client::ClientKey;
+use crate::data::Data;
 use crate::queue::KindKey;
 use crate::record::{AttemptEnded, Cause};
 use crate::time::{Time, Wall};
@@ -30,7 +30,7 @@ pub(crate) struct Task {
     /// Whose share of the queue it takes up, while it is not settled.
     pub(crate) payer: Option<ClientKey>,
     /// The payload; after success, the result.
-    pub(crate) data: Bytes,
+    pub(crate) data: Data,
     pub(crate) extra: Option<Box<Extra>>,
     pub(crate) state: State,
 }

@@ -296,6 +296,10 @@ impl Scheduler {
         for (_, client) in self.clients.iter_mut() {
             client.last_seen = client.last_seen.plus(stall).min(self.now.time);
         }
+        // Those of the last life could not come back meanwhile.
+        if let Some(ends) = self.slots.reattach {
+            self.timers.set(&mut self.slots.reattach, Timer::ReattachEnds, Some(ends.plus(stall)));
+        }
     }
 
     /// Where the wall clock gains on the other, graces end earlier: see [`crate::planted`].

@@ -1,4 +1,6 @@
 //! A worker of the tests: it serves the kinds of `ganger_tests::work` and writes down what it runs.
+//!
+//! The time that a task takes is what these kinds are for, so it comes from the metronome.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ganger_tests::diary::{Diary, Mark};
+use ganger_tests::wait::{self, Metronome};
 use ganger_tests::work::{self, Replica};
 use ganger_worker::{Context, HandlerError, Task, Worker};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Pause between two looks at a gate.
-const LOOK: Duration = Duration::from_millis(5);
+/// Longest that a gate is shut, far beyond every deadline of a test. The task fails then, and says why.
+const GATE_SHUT_MAX: Duration = Duration::from_secs(3_600);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -86,10 +89,10 @@ async fn work(name: &str, task: &Task, context: &Context) -> Result<Vec<u8>, Han
     let argument = work::argument(&task.payload);
     let attempt = context.attempt().0;
     match &*task.kind {
-        work::SLEEP => tokio::time::sleep(Duration::from_micros(argument.parse()?)).await,
+        work::SLEEP => Metronome::once(Duration::from_micros(argument.parse()?)).await,
         work::MIRROR => {
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_micros(argument.parse()?)) => {}
+                () = Metronome::once(Duration::from_micros(argument.parse()?)) => {}
                 () = context.cancelled() => return Err("stopped before the mirror".into()),
             }
             return Ok(work::mirrored(attempt, name, &task.payload));
@@ -97,7 +100,7 @@ async fn work(name: &str, task: &Task, context: &Context) -> Result<Vec<u8>, Han
         work::SPIN => spin(Duration::from_micros(argument.parse()?)),
         work::GATE => pass_gate(Path::new(argument), name, context).await?,
         work::FLAKY if attempt <= argument.parse()? => return Err("flaky as it was told to be".into()),
-        work::CRASH if attempt <= argument.parse()? => crash(context).await,
+        work::CRASH => crash(attempt, argument, name, context).await?,
         work::REVISION => return Ok(context.knowledge().revision().to_string().into_bytes()),
         kind if kind == work::replica_kind(name) => return Ok(replica(argument, context)),
         _ => {}
@@ -114,25 +117,24 @@ fn spin(span: Duration) {
 
 async fn pass_gate(path: &Path, name: &str, context: &Context) -> Result<(), HandlerError> {
     let own = PathBuf::from(format!("{}.{name}", path.display()));
-    loop {
-        // The gate first: a worker that wakes from a long sleep has what it was sent meanwhile still before
-        // it, and is to behave like one that has not read that it was given up.
-        if path.exists() || own.exists() {
-            return Ok(());
-        }
-        if context.is_cancelled() {
-            return Err("stopped at the gate".into());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+    // The gate first: a worker that wakes from a long sleep has what it was sent meanwhile still before it,
+    // and is to behave like one that has not read that it was given up.
+    let look = async || match path.exists() || own.exists() {
+        true => Some(Ok(())),
+        false => context.is_cancelled().then(|| Err("stopped at the gate".into())),
+    };
+    let shut = || Err(format!("the gate {} did not open", path.display()).into());
+    wait::found_within(GATE_SHUT_MAX, look).await.unwrap_or_else(shut)
 }
 
-/// Ends the process as an accident would, once the broker may know that the task has started.
-async fn crash(context: &Context) {
-    tokio::select! {
-        () = context.cancelled() => {}
-        () = tokio::time::sleep(Duration::from_millis(300)) => std::process::abort(),
+/// Ends the process as an accident would, once the gate is open.
+async fn crash(attempt: u32, argument: &str, name: &str, context: &Context) -> Result<(), HandlerError> {
+    let (crashes, gate) = argument.split_once(' ').ok_or("a crash needs a count and a gate")?;
+    if attempt > crashes.parse()? {
+        return Ok(());
     }
+    pass_gate(Path::new(gate), name, context).await?;
+    std::process::abort();
 }
 
 fn replica(topics: &str, context: &Context) -> Vec<u8> {

@@ -16,6 +16,9 @@
 //! - [`scale`]: how large a scenario runs, and which run alone.
 //! - [`sim`]: the whole system in one thread, under a seed and with faults.
 //! - [`oracle`]: whether a run of it kept everything that was promised.
+//!
+//! A step of the harness that fails ends the test on the spot, with a panic that says what was being done:
+//! a test that goes on without what it set up would judge something else.
 
 pub mod binaries;
 pub mod blackbox;

@@ -9,6 +9,8 @@ use ganger_client::planted as client;
 use ganger_scheduler::planted as scheduler;
 use ganger_worker::planted as worker;
 
+use crate::sim::planted as journal;
+
 /// A bug in one of the crates.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Planted {
@@ -18,6 +20,8 @@ pub enum Planted {
     Worker(worker::Bug),
     /// In the client's session.
     Client(client::Bug),
+    /// In the simulated journal.
+    Journal(journal::Bug),
 }
 
 impl Planted {
@@ -26,7 +30,8 @@ impl Planted {
         let in_scheduler = scheduler::Bug::ALL.into_iter().map(Self::Scheduler);
         let in_worker = worker::Bug::ALL.into_iter().map(Self::Worker);
         let in_client = client::Bug::ALL.into_iter().map(Self::Client);
-        in_scheduler.chain(in_worker).chain(in_client).collect()
+        let in_journal = journal::Bug::ALL.into_iter().map(Self::Journal);
+        in_scheduler.chain(in_worker).chain(in_client).chain(in_journal).collect()
     }
 
     /// Does something while this thread has the bug.
@@ -36,6 +41,7 @@ impl Planted {
             Self::Scheduler(bug) => scheduler::plant(Some(bug)),
             Self::Worker(bug) => worker::plant(Some(bug)),
             Self::Client(bug) => client::plant(Some(bug)),
+            Self::Journal(bug) => journal::plant(Some(bug)),
         }
         run()
     }
@@ -47,6 +53,7 @@ impl fmt::Display for Planted {
             Self::Scheduler(bug) => f.pad(&format!("scheduler: {bug:?}")),
             Self::Worker(bug) => f.pad(&format!("worker: {bug:?}")),
             Self::Client(bug) => f.pad(&format!("client: {bug:?}")),
+            Self::Journal(bug) => f.pad(&format!("journal: {bug:?}")),
         }
     }
 }
@@ -59,5 +66,6 @@ impl Drop for Weeded {
         scheduler::plant(None);
         worker::plant(None);
         client::plant(None);
+        journal::plant(None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A test says what must come true and by when; how long that takes on this machine today is nobody's
 //! business. The few scenarios whose subject is a span of time (a process frozen for ten seconds, a put
-//! every millisecond) take it from [`Metronome`].
+//! every millisecond, a handler that takes its time) take it from [`Metronome`]. Nothing else here sleeps.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -37,7 +37,17 @@ pub fn is_true_within(deadline: Duration, mut holds: impl FnMut() -> bool) -> bo
 ///
 /// # Panics
 /// When it has not by the deadline; also when a single look takes longer than what is left of it.
-pub async fn until<T, F>(what: &str, deadline: Duration, mut look: impl FnMut() -> F) -> T
+pub async fn until<T, F>(what: &str, deadline: Duration, look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let Some(found) = found_within(deadline, look).await else { panic!("not within {deadline:?}: {what}") };
+    found
+}
+
+/// Waits until an asynchronous look finds something, and returns it; nothing when it has not by the
+/// deadline, or when a single look takes longer than what is left of it.
+pub async fn found_within<T, F>(deadline: Duration, mut look: impl FnMut() -> F) -> Option<T>
 where
     F: Future<Output = Option<T>>,
 {
@@ -49,7 +59,7 @@ where
             tokio::time::sleep(LOOK).await;
         }
     };
-    within(what, deadline, looks).await
+    tokio::time::timeout(deadline, looks).await.ok()
 }
 
 /// Waits for a future.

@@ -66,9 +66,10 @@ pub fn flaky(failures: u32) -> NewTask {
     task(FLAKY, failures).options(TaskOptions { backoff_ms: Some(50), ..TaskOptions::default() })
 }
 
-/// A task that takes its worker down in its first attempts.
-pub fn crash(crashes: u32) -> NewTask {
-    task(CRASH, crashes)
+/// A task that takes its worker down in its first attempts, each time as soon as the gate is open: what
+/// comes of that depends on whether the broker knows that the task has started, which only the test can see.
+pub fn crash(crashes: u32, gate: &Path) -> NewTask {
+    task(CRASH, format_args!("{crashes} {}", gate.display()))
 }
 
 /// A task of any kind, with a fresh id and a payload like no other.

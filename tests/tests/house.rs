@@ -177,14 +177,36 @@ fn what_the_readme_says_to_run_is_what_is_run() {
 #[test]
 fn a_test_waits_for_conditions_and_not_for_time() {
     let words = ["thread::sleep", "time::sleep("];
-    for folder in ["tests/tests", "broker/tests", "worker/tests", "client/tests", "transport/tests"] {
+    let krates = ["common", "scheduler", "transport", "broker", "worker", "client", "tests", "fuzz"];
+    let folders = krates.map(|krate| format!("{krate}/tests")).into_iter();
+    for folder in folders.chain(["tests/src".to_owned(), "fuzz/src".to_owned()]) {
         for file in rust_files(&repository().join(folder)) {
-            if file.ends_with("house.rs") {
+            // The one place that may, so that everything else can wait for conditions; and this one.
+            if file.ends_with("tests/src/wait.rs") || file.ends_with("house.rs") {
                 continue;
             }
             let text = read(&file);
             for word in words {
                 assert!(!text.contains(word), "{} has {word}", file.display());
+            }
+        }
+    }
+}
+
+/// What a peer does can be an error and never a panic, so whoever is sure of something says why.
+#[test]
+fn what_cannot_fail_says_why() {
+    for krate in ["common", "scheduler", "transport", "broker", "worker", "client"] {
+        for file in rust_files(&repository().join(krate).join("src")) {
+            let text = product_code(&read(&file));
+            let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+            for (number, line) in lines.iter().enumerate().filter(|(_, line)| !line.starts_with("//")) {
+                let place = format!("{}:{}", file.display(), number + 1);
+                assert!(!line.contains(".unwrap()") || is_test_module(&file), "{place}: a bare unwrap");
+                let above = &lines[number.saturating_sub(2)..number];
+                let says_why = above.iter().any(|line| line.starts_with("// "));
+                let expects = line.contains(".expect(\"") && !is_test_module(&file);
+                assert!(!expects || says_why, "{place}: no comment says why it cannot fail");
             }
         }
     }

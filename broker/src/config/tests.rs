@@ -75,7 +75,7 @@ fn every_flag_reaches_its_setting() {
         ("--client-window", "9"),
         ("--client-window-bytes", "9MiB"),
         ("--client-backlog", "9"),
-        ("--knowledge-bytes", "2GiB"),
+        ("--knowledge-bytes", "512MiB"),
         ("--knowledge-history", "9"),
         ("--log", "debug"),
         ("--log-format", "json"),
@@ -117,6 +117,7 @@ fn values_out_of_range_name_their_flag_and_what_is_allowed() {
         ("--client-window-bytes", "1", "1MiB"),
         ("--client-backlog", "0", "1 and more"),
         ("--knowledge-bytes", "1MiB", "16MiB"),
+        ("--knowledge-bytes", "1025MiB", "to 1GiB"),
         ("--knowledge-history", "0", "1 and more"),
     ] {
         let error = parse(&[flag, value]).unwrap_err().to_string();

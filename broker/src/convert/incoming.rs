@@ -103,7 +103,7 @@ fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incomin
         tasks.push(NewTask {
             id: task.id,
             kind: kinds.name(&task.kind),
-            payload: keep(frame, task.payload.0),
+            payload: keep(frame, task.payload.0).into(),
             options: task.options.filter(|options: &TaskOptions| !options.is_default()).map(Box::new),
         });
     }

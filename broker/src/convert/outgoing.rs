@@ -11,7 +11,7 @@ use ganger_common::{ErrorCode, message::Lease};
 use ganger_scheduler::effect::{
     ClientReply, Dispatch, Entry, KnowledgeAnswer, OutcomeItem, Refusal, Refused, Welcome, WorkerCommand,
 };
-use ganger_scheduler::{Config, record::Change};
+use ganger_scheduler::{Config, Data, record::Change};
 
 use super::batches::batches;
 use crate::shell::Side;
@@ -48,7 +48,7 @@ pub(crate) fn encode_client(config: &Config, mark: u64, reply: ClientReply, fram
             put(ToClient::Verdicts(wire::Verdicts { req, refused }));
         }
         ClientReply::Task { req, task, result } => {
-            let result = result.as_deref().map(Blob);
+            let result = result.as_ref().map(blob);
             put(ToClient::Task(wire::TaskReply { req, task: *task, result }));
         }
         ClientReply::Tasks { req, rows, next } => {
@@ -178,7 +178,7 @@ fn outcome(item: &OutcomeItem) -> wire::OutcomeItem<'_> {
         task: item.task,
         outcome: item.outcome.code(),
         attempt: item.attempt,
-        result: Blob(&item.result),
+        result: blob(&item.result),
         detail: has_detail.then(|| wire::OutcomeDetail {
             error: item.error.as_deref().map(Into::into),
             result_dropped: item.result_dropped,
@@ -192,12 +192,20 @@ fn dispatch(item: &Dispatch) -> wire::DispatchItem<'_> {
         task: item.task,
         attempt: item.attempt,
         kind: (&*item.kind).into(),
-        payload: Blob(&item.payload),
+        payload: blob(&item.payload),
         detail: has_detail.then(|| wire::DispatchDetail {
             run_limit_ms: item.run_limit.map(millis),
             confirm: item.confirm,
             events: item.events,
         }),
+    }
+}
+
+/// Whoever encodes has fetched what the journal holds.
+fn blob(data: &Data) -> Blob<'_> {
+    match data {
+        Data::Inline(bytes) => Blob(bytes),
+        Data::Stored(stored) => unreachable!("a value was to be sent that is only named: {stored:?}"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ganger_scheduler::Lsn;
+use ganger_scheduler::{Lsn, Stored};
 
 use super::format::FormatError;
 
@@ -41,6 +41,12 @@ pub enum JournalError {
         last: Lsn,
         /// What came.
         found: Lsn,
+    },
+    /// A value was asked for that this journal does not have: not one of its own names. A fault of the broker.
+    #[error("there is no value {} of record {} to be read back", stored.index, stored.lsn.0)]
+    NoValue {
+        /// Its name.
+        stored: Stored,
     },
     /// What is in the journal was not read before something was to be added. A fault of the broker.
     #[error("the journal was not read to its end before something was written")]
@@ -178,6 +184,16 @@ pub enum Damage {
         /// Why.
         #[source]
         reason: FormatError,
+    },
+    /// A payload or result that is read while the broker runs is not the one that was written.
+    #[error("value {index} of record {} cannot be read back: {reason}; {RESTORE}", lsn.0)]
+    Value {
+        /// The record.
+        lsn: Lsn,
+        /// Its place there.
+        index: u32,
+        /// What is wrong.
+        reason: &'static str,
     },
     /// The high-water mark cannot be read.
     #[error("both copies of the high-water mark are damaged; {RESTORE}, or start with --accept-loss")]

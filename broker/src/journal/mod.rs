@@ -22,8 +22,9 @@ mod memory;
 mod space;
 mod sqlite;
 
+use bytes::Bytes;
 use ganger_common::Epoch;
-use ganger_scheduler::{Lsn, Record};
+use ganger_scheduler::{Lsn, Record, Stored};
 
 pub use chain::{JournalId, Link};
 pub use error::{Damage, JournalError, StoreFailure};
@@ -63,6 +64,31 @@ pub trait Journal: Send + 'static {
     /// When the journal has failed.
     fn tend(&mut self) -> Result<bool, JournalError>;
 
+    /// Reads on in a value that a safe record holds: adds to what is there of it already, at most so many
+    /// bytes. Says whether that was the end; what is then there is what was written.
+    ///
+    /// # Errors
+    /// When it is not, or this journal has no such value. The journal is unusable after that.
+    fn read_value(&mut self, stored: Stored, into: &mut Vec<u8>, most: usize) -> Result<bool, JournalError> {
+        let _ = (into, most);
+        Err(JournalError::NoValue { stored })
+    }
+
+    /// Takes orders for values, and hands over those that have come, in the order in which they were asked
+    /// for: all of them, unless the journal goes on reading while others go on working. With no orders it only
+    /// asks what has come.
+    ///
+    /// # Errors
+    /// As for [`read_value`](Self::read_value).
+    fn fetch(&mut self, wanted: &mut Vec<Stored>, came: &mut Vec<Bytes>) -> Result<(), JournalError> {
+        for stored in wanted.drain(..) {
+            let mut value = Vec::with_capacity(stored.len as usize);
+            while !self.read_value(stored, &mut value, usize::MAX)? {}
+            came.push(value.into());
+        }
+        Ok(())
+    }
+
     /// How things stand.
     fn usage(&self) -> Usage;
 
@@ -98,6 +124,8 @@ pub struct Usage {
     pub last: Lsn,
     /// Encoded bytes of the records that are there, those that only wait to be trimmed left out.
     pub log_bytes: u64,
+    /// Values that can be read back.
+    pub values: u64,
     /// Room is short: nothing new should be taken on, so that what there is can be finished.
     pub is_short_of_room: bool,
     /// Batches since the start, each one sync.

@@ -142,8 +142,12 @@ impl Case {
 
     /// How many of the tasks of these kinds go on.
     fn submit(&mut self, kinds: &[&str]) -> usize {
-        let task =
-            |kind: &&str| NewTask { id: id(), kind: (*kind).into(), payload: Bytes::new(), options: None };
+        let task = |kind: &&str| NewTask {
+            id: id(),
+            kind: (*kind).into(),
+            payload: Bytes::new().into(),
+            options: None,
+        };
         let tasks = kinds.iter().map(task).collect();
         let mut request = ClientRequest::Submit { seq: 1, again: false, tasks };
         let mut refused = PreRefused::default();

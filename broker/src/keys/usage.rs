@@ -135,7 +135,7 @@ mod tests {
 
     fn task(bytes: usize) -> NewTask {
         let payload = Bytes::from(vec![0; bytes]);
-        NewTask { id: TaskId(Uuid::now_v7()), kind: "k".into(), payload, options: None }
+        NewTask { id: TaskId(Uuid::now_v7()), kind: "k".into(), payload: payload.into(), options: None }
     }
 
     fn accepted(tasks: &[&NewTask]) -> Record {
@@ -149,7 +149,7 @@ mod tests {
             attempt: ganger_common::Attempt(1),
             worker: None,
             cause: Cause::Result,
-            result: Bytes::new(),
+            result: Bytes::new().into(),
             ended: None,
         };
         Record::Settled { at: Wall::default(), tasks: vec![settlement] }

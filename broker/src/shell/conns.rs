@@ -8,6 +8,8 @@ use crate::asks::Asks;
 use crate::convert::PreRefused;
 use crate::outbox::Outbox;
 
+use super::values::Held;
+
 /// Which socket a connection belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
@@ -25,6 +27,8 @@ pub(crate) struct Conn {
     /// A hello has been handed to the scheduler.
     pub(crate) greeted: bool,
     pub(crate) outbox: Outbox,
+    /// What waits for values that the journal holds, and what waits behind that.
+    pub(super) held: Held,
     pub(crate) asks: Asks,
     /// What the shell refused of batches that the scheduler has not answered yet, oldest first.
     pub(crate) pre_refused: VecDeque<(u64, PreRefused)>,
@@ -50,6 +54,7 @@ impl Conns {
             side,
             greeted: false,
             outbox: Outbox::default(),
+            held: Held::default(),
             asks: Asks::default(),
             pre_refused: VecDeque::new(),
         };
@@ -58,6 +63,14 @@ impl Conns {
 
     pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Conn> {
         self.open.get_mut(&conn)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
+        self.open.iter().map(|(conn, peer)| (*conn, peer))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Conn> {
+        self.open.values_mut()
     }
 
     pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Conn> {

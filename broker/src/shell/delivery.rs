@@ -7,7 +7,8 @@ use ganger_transport::{DownReason, PublishError, Publisher, SendError, Server};
 
 use super::Shell;
 use super::journaling::figures;
-use crate::asks::{Answer, answer_of_client, answer_of_worker};
+use super::values::Letter;
+use crate::asks::Answer;
 use crate::convert;
 use crate::error::BrokerError;
 use crate::journal::Journal;
@@ -15,14 +16,24 @@ use crate::outbox::Room;
 use crate::publisher;
 
 /// How a message stands to the limit of what a peer may leave unread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Weight {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Weight {
     /// It has a window of its own.
     Windowed,
     /// It counts, and can be done without.
     Extra,
     /// It counts.
     Control,
+}
+
+/// Something to be said, as messages.
+#[derive(Debug)]
+pub(super) struct Frames {
+    list: Vec<Vec<u8>>,
+    weight: Weight,
+    answer: Answer,
+    /// Bytes that were counted as sent.
+    pub(super) booked: u64,
 }
 
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
@@ -33,13 +44,14 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             while let Some(effect) = self.scheduler.poll_effect() {
                 self.carry_out_one(effect)?;
             }
-            if self.batch.is_empty() {
+            if !self.batch.is_empty() {
+                let upto = self.journal.append(&mut self.batch)?;
+                self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
+            } else if !self.read_values()? {
                 self.guard.decided();
                 self.watch_journal();
                 return Ok(());
             }
-            let upto = self.journal.append(&mut self.batch)?;
-            self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
         }
     }
 
@@ -86,77 +98,122 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             ClientReply::Knowledge { answer, .. } => self.guard.answer(conn, answer),
             _ => {}
         }
-        let weight = match reply {
-            ClientReply::Outcomes { .. } => Weight::Windowed,
-            ClientReply::Progress { .. } | ClientReply::Partial { .. } => Weight::Extra,
-            _ => Weight::Control,
-        };
-        if matches!(reply, ClientReply::Heartbeat { .. }) {
-            peer.outbox.ask(self.beats);
-        }
-        let answer = answer_of_client(&reply);
-        let mark = peer.outbox.mark();
-        convert::encode_client(self.scheduler.config(), mark, reply, &mut self.frames);
-        self.send(conn, weight, answer);
+        self.post(conn, Letter::Client(reply));
     }
 
     pub(super) fn tell_worker(&mut self, conn: ConnId, mut command: WorkerCommand) {
         if let WorkerCommand::Knowledge { answer, .. } = &mut command {
             self.guard.answer(conn, answer);
         }
-        let Some(peer) = self.conns.get_mut(conn) else { return };
-        let weight = match command {
-            WorkerCommand::Tasks { .. } => Weight::Windowed,
-            _ => Weight::Control,
-        };
-        if matches!(command, WorkerCommand::Heartbeat { .. }) {
-            peer.outbox.ask(self.beats);
-        }
-        let answer = answer_of_worker(&command);
-        let mark = peer.outbox.mark();
-        convert::encode_worker(self.scheduler.config(), mark, command, &mut self.frames);
-        self.send(conn, weight, answer);
+        self.post(conn, Letter::Worker(command));
     }
 
-    /// Sends the encoded messages, and then whatever waited for this answer.
-    fn send(&mut self, conn: ConnId, weight: Weight, answer: Answer) {
-        let mut frames = std::mem::take(&mut self.frames);
-        for frame in frames.drain(..) {
-            if !self.send_one(conn, weight, frame) {
+    /// Sends a letter when its turn comes: at once, unless it waits for values or stands behind one that does.
+    fn post(&mut self, conn: ConnId, mut letter: Letter) {
+        let Some(peer) = self.conns.get_mut(conn) else { return };
+        if letter.is_goodbye() {
+            // The session is over: whoever comes back asks for what is still of use.
+            peer.held.clear();
+        }
+        let is_first = peer.held.is_empty();
+        // What has a window of its own is not counted, and need not be encoded before it leaves.
+        if !letter.is_whole() || (!is_first && letter.weight() == Weight::Windowed) {
+            peer.held.push_letter(letter);
+            if is_first {
+                self.reads.queue(conn);
+            }
+        } else if is_first || letter.is_heartbeat() {
+            self.send_letter(conn, letter);
+        } else {
+            let mut frames = self.encode(conn, letter);
+            if self.book(conn, &mut frames)
+                && let Some(peer) = self.conns.get_mut(conn)
+            {
+                peer.held.push_frames(frames);
+            }
+        }
+    }
+
+    /// Sends a letter that has all of its values.
+    pub(super) fn send_letter(&mut self, conn: ConnId, letter: Letter) {
+        let mut frames = self.encode(conn, letter);
+        if self.book(conn, &mut frames) {
+            self.send_frames(conn, frames);
+        }
+    }
+
+    fn encode(&mut self, conn: ConnId, letter: Letter) -> Frames {
+        let (weight, answer, is_heartbeat) = (letter.weight(), letter.answer(), letter.is_heartbeat());
+        let mut list = std::mem::take(&mut self.frames);
+        let mut mark = 0;
+        if let Some(peer) = self.conns.get_mut(conn)
+            && is_heartbeat
+        {
+            // It overtakes what waits here: that will not have been read when this has.
+            mark = peer.outbox.mark() - peer.held.booked();
+            peer.outbox.ask(mark, self.beats);
+        }
+        let config = self.scheduler.config();
+        match letter {
+            Letter::Client(reply) => convert::encode_client(config, mark, reply, &mut list),
+            Letter::Worker(command) => convert::encode_worker(config, mark, command, &mut list),
+        }
+        Frames { list, weight, answer, booked: 0 }
+    }
+
+    /// Counts what a peer has to read. Returns whether it may be sent: not when the connection was cut for it.
+    fn book(&mut self, conn: ConnId, frames: &mut Frames) -> bool {
+        let Some(peer) = self.conns.get_mut(conn) else { return false };
+        if frames.weight == Weight::Windowed {
+            return true;
+        }
+        let mut is_over = false;
+        let mut dropped = 0;
+        frames.list.retain(|frame| {
+            match peer.outbox.room() {
+                Room::Tight if frames.weight == Weight::Extra => {
+                    dropped += 1;
+                    return false;
+                }
+                Room::Free | Room::Tight => {}
+                Room::Over => is_over = true,
+            }
+            if !is_over {
+                peer.outbox.book(frame.len());
+                frames.booked += frame.len() as u64;
+            }
+            !is_over
+        });
+        self.counters.events_dropped += dropped;
+        if is_over {
+            self.counters.slow_readers_cut += 1;
+            let text = "the peer does not read what it is sent";
+            self.cut(conn, ErrorCode::SlowReader, text, DownReason::Overflow);
+        }
+        !is_over
+    }
+
+    /// Sends encoded messages, and then whatever waited for this answer.
+    pub(super) fn send_frames(&mut self, conn: ConnId, mut frames: Frames) {
+        for frame in frames.list.drain(..) {
+            if !self.send_one(conn, frame) {
                 break;
             }
         }
-        self.frames = frames;
-        if answer == Answer::ToNone {
+        self.frames = frames.list;
+        if frames.answer == Answer::ToNone {
             return;
         }
         let Some(peer) = self.conns.get_mut(conn) else { return };
-        peer.asks.answered(answer);
+        peer.asks.answered(frames.answer);
         if let Some(input) = peer.asks.next(peer.outbox.room()) {
             self.scheduler.handle(self.clock.now(), input);
         }
     }
 
     /// Sends one message. Returns whether the connection is still there.
-    fn send_one(&mut self, conn: ConnId, weight: Weight, frame: Vec<u8>) -> bool {
+    fn send_one(&mut self, conn: ConnId, frame: Vec<u8>) -> bool {
         let Some(peer) = self.conns.get_mut(conn) else { return false };
-        if weight != Weight::Windowed {
-            match peer.outbox.room() {
-                Room::Free => {}
-                Room::Tight if weight == Weight::Extra => {
-                    self.counters.events_dropped += 1;
-                    return true;
-                }
-                Room::Tight => {}
-                Room::Over => {
-                    self.counters.slow_readers_cut += 1;
-                    let text = "the peer does not read what it is sent";
-                    self.cut(conn, ErrorCode::SlowReader, text, DownReason::Overflow);
-                    return false;
-                }
-            }
-            peer.outbox.book(frame.len());
-        }
         self.counters.messages_out += 1;
         let side = peer.side;
         match self.socket(side).try_send(conn, frame.into()) {

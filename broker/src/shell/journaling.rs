@@ -33,9 +33,16 @@ pub(crate) struct Journaling {
     carried_bytes: u64,
 }
 
+impl Journaling {
+    /// What was carried has taken the place of what was before.
+    pub(super) fn trimmed(&mut self) {
+        self.is_carrying = false;
+    }
+}
+
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     /// Whether so much waits to be written that clients have to wait.
-    pub(crate) fn is_behind(&self) -> bool {
+    pub fn is_behind(&self) -> bool {
         self.journaling.is_behind
     }
 
@@ -78,22 +85,21 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     /// Everything alive has been carried past this record.
     pub(crate) fn on_carried(&mut self, from: Lsn) -> Result<(), BrokerError> {
         let bytes = self.journal.usage().log_bytes;
-        self.journal.trim(from)?;
-        self.journaling.is_carrying = false;
         self.journaling.carried_bytes = bytes.saturating_sub(self.journaling.begun_bytes);
         self.counters.journal_carried += 1;
-        Ok(())
+        self.trim_unnamed(from)
     }
 }
 
 /// The journal's figures, as a status reply shows them.
-pub(super) fn figures<J: Journal>(journal: &J) -> [(String, u64); 5] {
+pub(super) fn figures<J: Journal>(journal: &J) -> [(String, u64); 6] {
     let usage = journal.usage();
     [
         ("journal_records".to_owned(), usage.records),
         ("journal_syncs".to_owned(), usage.batches),
         ("journal_bytes".to_owned(), usage.log_bytes),
         ("journal_waiting_bytes".to_owned(), journal.waiting_bytes() as u64),
+        ("journal_values".to_owned(), usage.values),
         ("journal_full".to_owned(), u64::from(usage.is_short_of_room)),
     ]
 }

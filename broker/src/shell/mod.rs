@@ -1,13 +1,14 @@
 //! What surrounds the scheduler: messages become inputs, effects become messages.
 //!
 //! - [`conns`]: what is known of each connection.
-//! - `intake`: from events to inputs. `delivery`: from effects to messages.
+//! - `intake`: from events to inputs. `delivery`: from effects to messages. `values`: what they wait for.
 //! - `journaling`: how the journal gets on, and what follows from it.
 
 mod conns;
 mod delivery;
 mod intake;
 mod journaling;
+mod values;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::server::Sockets;
 use conns::Conns;
 pub use conns::Side;
 use journaling::Journaling;
+use values::Reads;
 
 /// How long the transports may take at the end to deliver what was said.
 const LINGER: Duration = Duration::from_millis(250);
@@ -46,6 +48,7 @@ pub struct Shell<S, P, J> {
     /// Records of this turn.
     batch: Vec<(Lsn, Record)>,
     journaling: Journaling,
+    reads: Reads,
     conns: Conns,
     kinds: Kinds,
     counters: Counters,
@@ -75,6 +78,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             journal,
             batch: Vec::new(),
             journaling: Journaling::default(),
+            reads: Reads::default(),
             conns: Conns::default(),
             kinds: Kinds::default(),
             counters: Counters::default(),

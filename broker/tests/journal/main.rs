@@ -6,3 +6,4 @@ mod damage;
 mod format;
 mod store;
 mod support;
+mod values;

@@ -11,7 +11,7 @@ use ganger_scheduler::record::{
     AttemptEnded, CarriedEntry, CarriedOutcome, CarriedTask, CarriedTopic, CarryHead, Cause, Change,
     Settlement,
 };
-use ganger_scheduler::{Lsn, Record, Wall};
+use ganger_scheduler::{Data, Lsn, Record, Wall};
 use tempfile::TempDir;
 
 /// A folder in memory where there is one: the tests here sync often.
@@ -33,7 +33,7 @@ pub(crate) fn worker_id(number: u8) -> WorkerId {
 
 pub(crate) fn new_task(number: u8, kind: &str) -> NewTask {
     let payload = Bytes::from(vec![number; 5]);
-    NewTask { id: task_id(number), kind: kind.into(), payload, options: None }
+    NewTask { id: task_id(number), kind: kind.into(), payload: payload.into(), options: None }
 }
 
 fn ended() -> AttemptEnded {
@@ -76,7 +76,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         attempt: Attempt(1),
         worker: Some(worker_id(0xa1)),
         cause: Cause::Result,
-        result: Bytes::from_static(b"42"),
+        result: Bytes::from_static(b"42").into(),
         ended: None,
     };
     let dead = Settlement {
@@ -85,7 +85,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         attempt: Attempt(3),
         worker: None,
         cause: Cause::Failures,
-        result: Bytes::new(),
+        result: Data::default(),
         ended: Some(Box::new(ended())),
     };
     let change = |revision, key: &str, value: Option<&'static [u8]>| Change {
@@ -112,7 +112,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         cause: Cause::Failures,
         at,
         worker: Some(worker_id(0xa1)),
-        result: Bytes::new(),
+        result: Data::default(),
     };
     let tried = CarriedTask {
         task: new_task(2, "count"),
@@ -175,7 +175,7 @@ pub(crate) fn batch(number: u64, first: u64) -> Records {
 /// A batch with a payload that fills pages of its own.
 pub(crate) fn large_batch(first: u64, bytes: usize) -> Records {
     let payload = Bytes::from(vec![first as u8; bytes]);
-    let task = NewTask { payload, ..new_task(9, "large") };
+    let task = NewTask { payload: payload.into(), ..new_task(9, "large") };
     vec![(Lsn(first), Record::Accepted { at: Wall(1), tasks: vec![task] })]
 }
 
@@ -184,7 +184,8 @@ pub(crate) fn open(dir: &Path) -> Result<SqliteJournal, JournalError> {
 }
 
 pub(crate) fn options_for(dir: &Path) -> JournalOptions {
-    JournalOptions { reserve_bytes: 0, ..JournalOptions::new(dir) }
+    // So small that nearly every payload is handed over by name, and read back.
+    JournalOptions { reserve_bytes: 0, stored_min: STORED_MIN, ..JournalOptions::new(dir) }
 }
 
 /// Opens a journal and reads all of it.
@@ -195,7 +196,28 @@ pub(crate) fn open_and_read(dir: &Path) -> Result<(SqliteJournal, Records, Recov
 pub(crate) fn read(mut journal: SqliteJournal) -> Result<(SqliteJournal, Records, Recovered), JournalError> {
     let mut records = Vec::new();
     let recovered = journal.read(&mut |lsn, record| records.push((lsn, record)))?;
+    fetch_values(&mut journal, &mut records)?;
     Ok((journal, records, recovered))
+}
+
+/// From so many bytes on values are handed over by name.
+pub(crate) const STORED_MIN: usize = 5;
+
+/// Reads back what was handed over by name.
+pub(crate) fn fetch_values(journal: &mut SqliteJournal, records: &mut Records) -> Result<(), JournalError> {
+    for (lsn, record) in records {
+        for (index, data) in record.values_mut() {
+            let Data::Stored(stored) = *data else {
+                assert!(data.len() < STORED_MIN);
+                continue;
+            };
+            assert_eq!((stored.lsn, stored.index), (*lsn, index), "a value is named after its place");
+            let mut came = Vec::new();
+            journal.fetch(&mut vec![stored], &mut came)?;
+            *data = Data::Inline(came.remove(0));
+        }
+    }
+    Ok(())
 }
 
 /// A journal that was just made, read and all.

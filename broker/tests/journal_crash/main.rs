@@ -92,6 +92,7 @@ impl Run {
         let mut found = Vec::new();
         let recovered = journal.read(&mut |lsn, record| found.push((lsn, record)));
         let last = recovered.map_err(|error| error.to_string())?.last.0 as usize;
+        support::fetch_values(&mut journal, &mut found).map_err(|error| error.to_string())?;
         self.journal = Some(journal);
         self.look();
         self.check(&found, last)?;
@@ -181,7 +182,8 @@ impl Run {
 }
 
 fn options(dir: &Path) -> JournalOptions {
-    JournalOptions { reserve_bytes: 0, wal_bytes: 20_000, ..JournalOptions::new(dir) }
+    let stored_min = support::STORED_MIN;
+    JournalOptions { reserve_bytes: 0, stored_min, wal_bytes: 20_000, ..JournalOptions::new(dir) }
 }
 
 /// States that were tried.

@@ -58,9 +58,16 @@ fn row(task: &TaskView) -> Vec<Field> {
         number(task.priority),
         number(task.attempt),
         text(ago(task.submitted_unix_ms)),
-        text(task.worker_name.as_deref().unwrap_or("-")),
+        text(worker(task)),
         text(task.error.as_deref().unwrap_or("-")),
     ]
+}
+
+/// The label of a task's worker. The broker does not know it any more once the worker is gone whose result it
+/// keeps; its logs name the worker by the id.
+fn worker(task: &TaskView) -> String {
+    let id = || task.worker.map_or("-".to_owned(), |worker| worker.to_string());
+    task.worker_name.clone().unwrap_or_else(id)
 }
 
 /// A task's state, or its outcome once it has one.

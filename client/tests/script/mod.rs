@@ -1,5 +1,7 @@
 //! A broker that is played by hand.
 
+mod welcome;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,14 +10,14 @@ use ganger_common::codec::{Blob, List};
 use ganger_common::message::publish::{BeatHeader, ChangeOp, DeltaHeader, encode_header};
 use ganger_common::message::{
     Accepted, ChangeItem, Durability, ErrorReply, FromClient, KnowledgeAnswer, KnowledgeReply, OutcomeItem,
-    Outcomes, Refusal, TaskProgress, ToClient, Welcome,
+    Outcomes, Refusal, TaskProgress, ToClient,
 };
-use ganger_common::version::PROTOCOL;
 use ganger_common::view::KnowledgeStatusView;
 use ganger_common::{Attempt, ConnId, Epoch, ErrorCode, Outcome, Revision, TaskId, decode, encode};
 use ganger_transport::mem::{MemNet, MemPublisher, MemServer};
 use ganger_transport::{Limits, Publisher, Server, ServerEvent};
 use tokio::task::JoinHandle;
+use welcome::welcome;
 
 /// Some task.
 pub(crate) const ID: TaskId = TaskId::from_bytes([7; 16]);
@@ -105,20 +107,7 @@ impl Broker {
     /// Waits for a hello and says welcome.
     pub(crate) async fn greet(&mut self) {
         self.next(|message| matches!(message, FromClient::Hello(_)).then_some(())).await;
-        self.say(&ToClient::Welcome(Welcome {
-            protocol: PROTOCOL,
-            broker: "a broker".into(),
-            epoch: Epoch(1),
-            heartbeat_ms: 1_000,
-            liveness: 30,
-            grace_ms: 2_000,
-            durability: Durability::Memory,
-            message_bytes_max: 64 << 20,
-            payload_bytes_max: 16 << 20,
-            batch_items_max: 4_096,
-            revision: Revision(0),
-            knowledge_port: 0,
-        }));
+        self.say(&ToClient::Welcome(welcome()));
     }
 
     /// Waits for a hello and refuses it.

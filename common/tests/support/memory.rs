@@ -21,7 +21,7 @@ fn book(bytes: isize) {
     });
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call goes to the system's allocator, which a sanitizer may watch, as it came.
 #[allow(unsafe_code)] // An allocator cannot be written without it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -41,4 +41,9 @@ pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     PEAK.set(before);
     let result = work();
     (result, (PEAK.get() - before) as usize)
+}
+
+/// What is allocated on this thread. Only differences mean something.
+pub fn live() -> isize {
+    LIVE.get()
 }

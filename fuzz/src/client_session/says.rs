@@ -6,8 +6,7 @@ use ganger_common::message::{
     Accepted, BrokerHeartbeat, Durability, ErrorReply, Goodbye, KnowledgeAnswer, KnowledgeReply,
     OutcomeDetail, OutcomeItem, Outcomes, Refusal, Request, ToClient, Verdict, Verdicts, Welcome,
 };
-use ganger_common::version::{PROTOCOL, Version};
-use ganger_common::{Attempt, Epoch, Revision, TaskId, encode};
+use ganger_common::{Attempt, Revision, TaskId, encode};
 
 use super::Heard;
 use crate::choices::Choices;
@@ -39,25 +38,9 @@ pub(super) fn anything(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {
 
 /// A welcome that opens the session, with any figures.
 pub(super) fn welcome(choices: &mut Choices<'_>) -> Bytes {
-    let is_usual = !choices.rarely(3);
-    let mut number = |usual: u64| if is_usual { usual } else { choices.number() };
-    let welcome = Welcome {
-        protocol: PROTOCOL,
-        broker: "a broker".into(),
-        epoch: Epoch(number(7)),
-        heartbeat_ms: number(1_000) as u32,
-        liveness: number(3) as u32,
-        grace_ms: number(2_000) as u32,
-        durability: Durability::Memory,
-        message_bytes_max: number(64 << 20),
-        payload_bytes_max: number(1_000),
-        batch_items_max: number(4) as u32,
-        revision: Revision(number(0)),
-        knowledge_port: 0,
-    };
-    let protocol = if choices.rarely(64) { Version { major: 2, minor: 0 } } else { PROTOCOL };
+    let welcome = hostile::welcome(choices, 0, None);
     let durability = if choices.flag() { Durability::Journal } else { Durability::Memory };
-    encode(&ToClient::Welcome(Welcome { protocol, durability, ..welcome }))
+    encode(&ToClient::Welcome(Welcome { durability, ..welcome }))
 }
 
 fn accepted(choices: &mut Choices<'_>, heard: &Heard) -> Bytes {

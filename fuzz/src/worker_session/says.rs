@@ -4,11 +4,9 @@ use bytes::Bytes;
 use ganger_common::codec::{Blob, List};
 use ganger_common::message::publish::{BeatHeader, ChangeOp, DeltaHeader, encode_header};
 use ganger_common::message::{
-    BrokerHeartbeat, CancelLeases, ChangeItem, Dispatch, DispatchDetail, DispatchItem, Durability, EntryItem,
-    ErrorReply, Goodbye, KnowledgeAnswer, KnowledgeReply, Lease, Leases, Recall, ReportAck, ToWorker,
-    Welcome, WorkerDrain,
+    BrokerHeartbeat, CancelLeases, ChangeItem, Dispatch, DispatchDetail, DispatchItem, EntryItem, ErrorReply,
+    Goodbye, KnowledgeAnswer, KnowledgeReply, Lease, Leases, Recall, ReportAck, ToWorker, WorkerDrain,
 };
-use ganger_common::version::{PROTOCOL, Version};
 use ganger_common::{Epoch, Revision, encode};
 
 use super::Heard;
@@ -61,24 +59,7 @@ pub(super) fn anything(choices: &mut Choices<'_>, heard: &Heard) -> Vec<u8> {
 
 /// A welcome that opens the session, with any figures.
 pub(super) fn welcome(choices: &mut Choices<'_>) -> Vec<u8> {
-    let is_usual = !choices.rarely(3);
-    let mut number = |usual: u64| if is_usual { usual } else { choices.number() };
-    let welcome = Welcome {
-        protocol: PROTOCOL,
-        broker: "a broker".into(),
-        epoch: Epoch(number(7)),
-        heartbeat_ms: number(1_000) as u32,
-        liveness: number(3) as u32,
-        grace_ms: number(2_000) as u32,
-        durability: Durability::Memory,
-        message_bytes_max: number(64 << 20),
-        payload_bytes_max: number(1_000),
-        batch_items_max: number(4) as u32,
-        revision: Revision(number(3)),
-        knowledge_port: number(7_712) as u16,
-    };
-    let protocol = if choices.rarely(64) { Version { major: 2, minor: 0 } } else { PROTOCOL };
-    encode(&ToWorker::Welcome(Welcome { protocol, ..welcome })).to_vec()
+    encode(&ToWorker::Welcome(hostile::welcome(choices, 3, Some(7_712)))).to_vec()
 }
 
 /// The three parts of a publication, rarely of none.

@@ -17,7 +17,7 @@ fn put(topic: &str, key: &str) -> KnowledgeOp {
 }
 
 impl Desk {
-    fn carry(&mut self) -> Vec<Lsn> {
+    pub(crate) fn carry(&mut self) -> Vec<Lsn> {
         self.feed(Input::Carry);
         self.carried()
     }
@@ -382,25 +382,70 @@ fn a_task_that_is_handed_in_again_is_held_no_longer_than_the_window() {
     assert_eq!(desk.given(&worker), [(2, 1)]);
 }
 
+#[test]
+fn a_part_ends_where_its_histories_are_long_enough() {
+    let mut desk = Desk::with(|config| config.durability = Durability::Journal);
+    let (client, worker) = (desk.client(1), desk.worker(1, 8));
+    desk.submit(client, tasks(1..=8));
+    assert_eq!(desk.given(&worker).len(), 8);
+    for n in 1..=8 {
+        let long = failure_with(n, 1, |detail| {
+            detail.error = Some("x".repeat(300_000));
+            detail.retry_after = Some(secs(60));
+        });
+        desk.end(&worker, vec![long]);
+    }
+    assert_eq!(desk.carry().len(), 1);
+    assert_eq!(desk.count(|record| matches!(record, Record::CarriedTasks(_))), 2, "four are over a mebibyte");
+}
+
+#[test]
+fn a_task_that_was_to_wait_is_not_given_out_before_the_journal_has_it_either() {
+    let mut desk = durable();
+    let (client, worker) = (desk.client(1), desk.worker(1, 2));
+    desk.hold_journal();
+    let tasks = vec![task_with(1, |options| options.delay_ms = 10)];
+    desk.client_says(client.conn, ClientRequest::Submit { seq: 5, again: false, tasks });
+    desk.pass_ms(500);
+    assert_eq!(desk.given(&worker), []);
+    desk.journal_all();
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.take();
+}
+
+#[test]
+fn a_failure_is_on_record_before_its_task_is_tried_again() {
+    let mut desk = durable();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, vec![task_with(1, |options| options.backoff_ms = Some(0))]);
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.hold_journal();
+    desk.report(&worker, vec![], vec![failure(1, 1)], 0);
+    desk.pass_ms(100);
+    assert_eq!(desk.given(&worker), []);
+    desk.journal_all();
+    assert_eq!(desk.given(&worker), [(1, 2)]);
+    desk.take();
+}
+
+/// How often the state is carried: a turn does the same work each time, and the shortest of them is the one
+/// in which the machine did nothing else.
+const CARRIES: usize = 5;
+
 /// `cargo test --release -p ganger-scheduler -- --ignored --nocapture longest_turn`
 #[test]
 #[ignore = "a measurement: about a million tasks"]
 fn the_longest_turn_while_a_million_tasks_are_carried_is_short() {
-    let config = ganger_scheduler::Config { durability: Durability::Journal, ..Default::default() };
-    let mut scheduler = Scheduler::new(config, ganger_scheduler::Now::default());
-    let conn = ganger_common::ConnId(1);
     let now = ganger_scheduler::Now::default();
-    let hello = ClientRequest::Hello {
-        client: ganger_common::ClientId::from_bytes([1; 16]),
-        token: ganger_common::SessionToken::from_bytes([1; 16]),
-        name: String::new(),
-    };
+    let config = ganger_scheduler::Config { durability: Durability::Journal, ..Default::default() };
+    let mut scheduler = Scheduler::new(config, now);
+    let client = |request| Input::Client { conn: ganger_common::ConnId(1), request };
     let mut last = Lsn(0);
     let mut play = |scheduler: &mut Scheduler, input: Input| {
-        scheduler.handle(now, input);
         let mut carried = false;
         let mut batch = Vec::new();
         let begin = std::time::Instant::now();
+        scheduler.handle(now, input);
         while let Some(effect) = scheduler.poll_effect() {
             match effect {
                 Effect::Append { lsn, record } => {
@@ -411,29 +456,42 @@ fn the_longest_turn_while_a_million_tasks_are_carried_is_short() {
                 _ => {}
             }
         }
+        drop(batch);
         (begin.elapsed(), carried, last)
     };
-    play(&mut scheduler, Input::Client { conn, request: hello });
+    let hello = ClientRequest::Hello {
+        client: ganger_common::ClientId::from_bytes([1; 16]),
+        token: ganger_common::SessionToken::from_bytes([1; 16]),
+        name: String::new(),
+    };
+    play(&mut scheduler, client(hello));
     for batch in 0..250 {
         let tasks = tasks(batch * 4_000..(batch + 1) * 4_000);
-        let (_, _, upto) = play(
-            &mut scheduler,
-            Input::Client { conn, request: ClientRequest::Submit { seq: 1, again: false, tasks } },
-        );
+        let submit = ClientRequest::Submit { seq: 1, again: false, tasks };
+        let (_, _, upto) = play(&mut scheduler, client(submit));
         play(&mut scheduler, Input::Journaled { upto });
     }
     assert_eq!(scheduler.status().queued, 1_000_000);
-    let (mut turns, mut upto) = (Vec::new(), play(&mut scheduler, Input::Carry).2);
-    loop {
-        let (took, carried, last) = play(&mut scheduler, Input::Journaled { upto });
-        upto = last;
-        turns.push(took);
-        if carried {
-            break;
+    let mut turns: Vec<std::time::Duration> = Vec::new();
+    for carry in 0..CARRIES {
+        let mut upto = play(&mut scheduler, Input::Carry).2;
+        for turn in 0.. {
+            let (took, carried, last) = play(&mut scheduler, Input::Journaled { upto });
+            upto = last;
+            match turns.get_mut(turn) {
+                Some(shortest) => *shortest = took.min(*shortest),
+                None => {
+                    assert_eq!(carry, 0, "each time the same turns");
+                    turns.push(took);
+                }
+            }
+            if carried {
+                break;
+            }
         }
     }
     turns.sort_unstable();
     let (median, longest) = (turns[turns.len() / 2], turns[turns.len() - 1]);
     println!("{} turns, median {median:.2?}, longest {longest:.2?}", turns.len());
-    assert!(median < ms(10), "{median:?}");
+    assert!(longest < ms(10), "{longest:?}");
 }

@@ -1,7 +1,7 @@
 //! Workers and brokers that go down in order.
 
 use ganger_common::message::Durability;
-use ganger_common::{AttemptEnd, ErrorCode, Outcome};
+use ganger_common::{AttemptEnd, ErrorCode, Outcome, Revision};
 use ganger_scheduler::Input;
 use ganger_scheduler::effect::{Effect, WorkerCommand};
 use ganger_scheduler::input::{ClientRequest, WorkerRequest};
@@ -91,6 +91,56 @@ fn a_broker_in_memory_works_off_its_queue_before_it_ends() {
     assert!(!drained(&mut desk));
     desk.end(&worker, vec![success(2, 1)]);
     assert_eq!(desk.outcomes(client).len(), 1);
+    assert!(drained(&mut desk));
+}
+
+#[test]
+fn a_broker_in_memory_does_not_wait_for_tasks_that_nobody_can_run() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, vec![task_of("nobody's", 1), task_of("nobody's", 2), task(3)]);
+    desk.submit(
+        client,
+        vec![
+            task_with(4, |options| options.delay_ms = 40_000),
+            task_with(5, |options| options.knowledge = Some(Revision(9))),
+        ],
+    );
+    assert_eq!(desk.given(&worker), [(3, 1)]);
+    desk.feed(Input::Drain { deadline: secs(30) });
+    desk.pass(secs(2));
+    assert!(!drained(&mut desk), "one runs");
+    desk.end(&worker, vec![success(3, 1)]);
+    assert_eq!(desk.outcomes(client), [(3, Outcome::Succeeded)]);
+    assert!(drained(&mut desk));
+}
+
+#[test]
+fn a_broker_in_memory_waits_for_what_is_due_before_its_deadline() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, vec![task_with(1, |options| options.delay_ms = 10_000)]);
+    desk.feed(Input::Drain { deadline: secs(30) });
+    desk.pass_ms(9_999);
+    assert!(!drained(&mut desk));
+    desk.pass_ms(1);
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.end(&worker, vec![success(1, 1)]);
+    assert_eq!(desk.outcomes(client).len(), 1);
+    assert!(drained(&mut desk));
+}
+
+#[test]
+fn a_broker_in_memory_waits_for_a_worker_that_may_come_back_and_not_for_one_that_leaves() {
+    let mut desk = Desk::new();
+    let (client, away, leaving) = (desk.client(1), desk.worker(1, 1), desk.worker_of(2, &["other"], 1));
+    desk.cut(away.conn);
+    desk.drain_worker(&leaving);
+    desk.submit(client, vec![task(1), task_of("other", 2)]);
+    desk.feed(Input::Drain { deadline: secs(30) });
+    desk.pass_ms(1_999);
+    assert!(!drained(&mut desk), "one may come back within the grace");
+    desk.pass_ms(1);
     assert!(drained(&mut desk));
 }
 

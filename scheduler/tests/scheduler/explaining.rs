@@ -232,3 +232,21 @@ fn a_task_tells_who_has_it_and_who_settled_it() {
     assert_eq!((view.payload_bytes, view.result_bytes), (0, 8));
     desk.outcomes(client);
 }
+
+#[test]
+fn the_name_of_a_worker_that_is_gone_stays_with_a_failure_and_its_id_with_a_result() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 2));
+    desk.submit(client, tasks([1, 2]));
+    assert_eq!(desk.given(&worker), [(1, 1), (2, 1)]);
+    desk.end(&worker, vec![success(1, 1), failure_with(2, 1, |detail| detail.is_final = true)]);
+    desk.outcomes(client);
+    desk.cut(worker.conn);
+    desk.pass(secs(3_000));
+    let mut of = |n| {
+        let view = desk.fetch(client, n).expect("it is remembered");
+        (view.worker, view.worker_name)
+    };
+    assert_eq!(of(1), (Some(worker.hello.worker), None));
+    assert_eq!(of(2), (Some(worker.hello.worker), Some("worker-1".to_owned())));
+}

@@ -28,7 +28,10 @@ fn a_late_success_settles_the_task_and_stops_the_newer_attempt() {
     let (mut desk, client, late, now) = moved();
     desk.end(&late, vec![success(1, 1)]);
     let items = desk.outcome_items(client);
-    assert_eq!((items[0].outcome, items[0].attempt.0, &items[0].result), (Outcome::Succeeded, 1, &result(1)));
+    assert_eq!(
+        (items[0].outcome, items[0].attempt.0, &items[0].result),
+        (Outcome::Succeeded, 1, &result(1).into())
+    );
     let stop = WorkerCommand::Cancel { leases: vec![lease(1, 2)], code: Some(ErrorCode::Stale) };
     assert_eq!(desk.commands(&now), [stop]);
     desk.end(&now, vec![success(1, 2)]);

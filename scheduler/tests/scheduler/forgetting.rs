@@ -29,6 +29,7 @@ fn a_worker_before_its_client_keeps_the_attempt_that_runs() {
     assert_eq!(desk.commands(&worker), [], "the client may still come");
     let client = desk.client(1);
     desk.resubmit(client, tasks([1]));
+    assert_eq!(desk.told_to_run(&worker), [lease(1, 1)]);
     assert_eq!(desk.fetch(client, 1).map(|task| (task.state, task.attempt.0)), Some((TaskState::Running, 1)));
     desk.pass(secs(6));
     desk.end(&worker, vec![success(1, 1)]);
@@ -58,7 +59,7 @@ fn a_result_waits_for_the_client_that_hands_its_task_in_again() {
     let client = desk.client(1);
     desk.resubmit(client, tasks([1]));
     let items = desk.outcome_items(client);
-    assert_eq!((items[0].outcome, &items[0].result), (Outcome::Succeeded, &result(1)));
+    assert_eq!((items[0].outcome, &items[0].result), (Outcome::Succeeded, &result(1).into()));
 }
 
 #[test]
@@ -122,6 +123,7 @@ fn of_two_workers_that_claim_one_orphan_the_first_has_it() {
     assert_eq!(desk.commands(&second), [stop(1, 1, 1)]);
     let client = desk.client(1);
     desk.resubmit(client, tasks([1]));
+    assert_eq!(desk.told_to_run(&first), [lease(1, 1)]);
     desk.end(&first, vec![success(1, 1)]);
     assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
 }
@@ -170,7 +172,62 @@ fn an_attempt_that_runs_is_met_by_whoever_hands_its_task_in_also_for_the_first_t
     let worker = desk.come_back(&worker, &[held_started(1, 1)]);
     let another = desk.client(2);
     desk.submit(another, tasks([1]));
+    assert_eq!(desk.told_to_run(&worker), [lease(1, 1)]);
     assert_eq!(desk.given(&worker), [], "it runs already");
     desk.end(&worker, vec![success(1, 1)]);
     assert_eq!(desk.outcomes(another), [(1, Outcome::Succeeded)]);
+}
+
+/// Task 1 took a worker down, waits at another to be told that it may run, and the broker forgets all of it.
+fn suspect_forgotten() -> (Desk, Worker) {
+    let mut desk = Desk::new();
+    let (client, first) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&first), [(1, 1)]);
+    desk.start(&first, &[lease(1, 1)]);
+    desk.cut(first.conn);
+    desk.pass(secs(2));
+    let second = desk.worker(2, 1);
+    assert!(desk.dispatches(&second)[0].confirm);
+    desk.restart_empty();
+    (desk, second)
+}
+
+#[test]
+fn a_worker_that_waits_to_run_what_the_broker_forgot_is_told_when_the_task_is_known_again() {
+    let (mut desk, worker) = suspect_forgotten();
+    let worker = desk.come_back_waiting(&worker, &[held(1, 2)]);
+    desk.start(&worker, &[lease(1, 2)]);
+    assert_eq!(desk.commands(&worker), [], "nobody knows the task");
+    let client = desk.client(1);
+    desk.resubmit(client, tasks([1]));
+    assert_eq!(desk.told_to_run(&worker), [lease(1, 2)]);
+    assert_eq!(desk.fetch(client, 1).map(|task| task.state), Some(TaskState::Running));
+}
+
+#[test]
+fn a_worker_that_waits_to_run_a_task_that_the_broker_knows_only_as_new_is_told_at_once() {
+    let (mut desk, worker) = suspect_forgotten();
+    let client = desk.client(1);
+    desk.resubmit(client, tasks([1]));
+    let worker = desk.come_back_waiting(&worker, &[held(1, 2)]);
+    assert_eq!(desk.commands(&worker), [], "it has not started");
+    desk.start(&worker, &[lease(1, 2)]);
+    assert_eq!(desk.told_to_run(&worker), [lease(1, 2)]);
+    desk.cut(worker.conn);
+    let worker = desk.come_back_waiting(&worker, &[held_started(1, 2)]);
+    assert_eq!(desk.told_to_run(&worker), [lease(1, 2)], "the first may have been lost");
+}
+
+#[test]
+fn a_start_of_another_worker_or_attempt_does_not_start_an_orphan() {
+    let (mut desk, worker) = suspect_forgotten();
+    let worker = desk.come_back_waiting(&worker, &[held(1, 2)]);
+    let liar = desk.worker(3, 1);
+    desk.start(&liar, &[lease(1, 2)]);
+    desk.start(&worker, &[lease(1, 1)]);
+    let client = desk.client(1);
+    desk.resubmit(client, tasks([1]));
+    assert_eq!(desk.told_to_run(&worker), []);
+    assert_eq!(desk.fetch(client, 1).map(|task| task.state), Some(TaskState::Assigned));
 }

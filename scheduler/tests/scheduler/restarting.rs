@@ -9,7 +9,7 @@ use ganger_scheduler::input::{Held, KnowledgeOp};
 use crate::support::*;
 
 /// Task 1 runs on a worker; the broker restarts; nobody has come back yet.
-fn restarted(set: impl FnOnce(&mut ganger_common::TaskOptions)) -> (Desk, Worker) {
+pub(crate) fn restarted(set: impl FnOnce(&mut ganger_common::TaskOptions)) -> (Desk, Worker) {
     let mut desk = Desk::new();
     let (client, worker) = (desk.client(1), desk.worker(1, 1));
     desk.submit(client, vec![task_with(1, set)]);

@@ -139,7 +139,7 @@ fn a_failure_that_was_put_back_before_it_was_told_is_told_when_it_has_its_next_o
     assert_eq!(desk.outcome_messages(client), []);
     desk.end(&worker, vec![success(2, 2)]);
     let (_, items) = desk.outcome_messages(client).remove(0);
-    assert_eq!((items[0].outcome, &items[0].result), (Outcome::Succeeded, &result(2)));
+    assert_eq!((items[0].outcome, &items[0].result), (Outcome::Succeeded, &result(2).into()));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_waiting_outcome_that_was_replaced_is_told_as_it_is_now() {
     assert_eq!(desk.outcome_messages(client), [], "not before the journal has it");
     desk.journal_all();
     let items: Vec<_> = desk.outcome_messages(client).into_iter().flat_map(|(_, items)| items).collect();
-    assert_eq!((items.len(), items[0].outcome, &items[0].result), (1, Outcome::Succeeded, &result(2)));
+    assert_eq!((items.len(), items[0].outcome, &items[0].result), (1, Outcome::Succeeded, &result(2).into()));
     desk.commands(&worker);
 }
 

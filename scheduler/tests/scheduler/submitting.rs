@@ -15,7 +15,10 @@ fn a_task_goes_to_a_worker_and_its_result_to_its_client() {
     desk.start(&worker, &[lease(1, 1)]);
     desk.end(&worker, vec![success(1, 1)]);
     let items = desk.outcome_items(client);
-    assert_eq!((items[0].task, items[0].outcome, &items[0].result), (id(1), Outcome::Succeeded, &result(1)));
+    assert_eq!(
+        (items[0].task, items[0].outcome, &items[0].result),
+        (id(1), Outcome::Succeeded, &result(1).into())
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::ledger::Ledger;
 use super::workload::Spec;
 use crate::dice::Dice;
 use crate::proxy::Proxy;
+use crate::wait::Metronome;
 
 /// In this many of a thousand cases a client asks for a task of somebody instead of handing in a new one.
 const REPEATS_PERMILLE: u64 = 50;
@@ -178,7 +179,8 @@ async fn hand_in(client: &Client, ledger: &Ledger, spec: &Spec) -> Result<(), Er
                 ledger.told(&outcome?);
                 return Ok(());
             }
-            () = tokio::time::sleep(after) => {}
+            // The span is part of what is asked for: it decides how far the task is when it is cancelled.
+            () = Metronome::once(after) => {}
         }
         let answer = match client.cancel(&[spec.id]).await {
             Ok(refused) => Some(refused.is_empty()),

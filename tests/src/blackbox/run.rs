@@ -17,7 +17,7 @@ use super::topics::{self, Writer, Written};
 use crate::diary::{self, Mark};
 use crate::dice::Dice;
 use crate::process::{Ended, Proc};
-use crate::wait::Metronome;
+use crate::wait::{self, Metronome};
 
 /// A run goes on for up to so many times what was asked for until each of its faults has happened.
 const OVERTIME: u32 = 3;
@@ -149,13 +149,13 @@ async fn connect(stage: &Stage) -> anyhow::Result<Client> {
 }
 
 async fn await_workers(auditor: &Client, count: usize) -> anyhow::Result<()> {
-    let looks = async {
-        while auditor.workers().await.map_or(0, |workers| workers.len()) < count {
-            tokio::time::sleep(BEAT).await;
-        }
+    let are_there = async || {
+        let workers = auditor.workers().await.map_or(0, |workers| workers.len());
+        (workers >= count).then_some(())
     };
-    let connected = tokio::time::timeout(CONNECTED_WITHIN, looks).await;
-    connected.map_err(|_| anyhow::anyhow!("fewer than {count} workers connected within {CONNECTED_WITHIN:?}"))
+    let connected = wait::found_within(CONNECTED_WITHIN, are_there).await;
+    connected
+        .ok_or_else(|| anyhow::anyhow!("fewer than {count} workers connected within {CONNECTED_WITHIN:?}"))
 }
 
 /// Asks for the outcomes of tasks whose clients are gone.
@@ -245,7 +245,7 @@ async fn look_at_processes(stage: &Stage, verdict: &mut Verdict) {
 }
 
 fn end_of(process: &Proc) -> Option<Ended> {
-    crate::wait::is_true_within(LEFT_WITHIN, || !process.is_running()).then(|| process.wait(LEFT_WITHIN))
+    wait::is_true_within(LEFT_WITHIN, || !process.is_running()).then(|| process.wait(LEFT_WITHIN))
 }
 
 /// Faults that have not happened, or have touched nothing.

@@ -176,6 +176,7 @@ async fn ask(
     expected: &Map,
 ) -> (Vec<TaskId>, Result<(), String>) {
     let (mut tasks, mut found) = (Vec::new(), String::new());
+    let mut metronome = Metronome::new(BEAT);
     let asking = async {
         loop {
             let task = work::task(work::replica_kind(worker), TOPICS.join(","));
@@ -191,7 +192,7 @@ async fn ask(
                 return Ok(());
             }
             found = differs(&replica, last, expected);
-            tokio::time::sleep(BEAT).await;
+            metronome.beat().await;
         }
     };
     let answer = match tokio::time::timeout(CONVERGED_WITHIN, asking).await {

@@ -110,6 +110,16 @@ mod tests {
     use ganger_common::{AttemptEnd, Outcome};
 
     use crate::oracle::script::*;
+    use crate::sim::log::Fact;
+
+    #[test]
+    fn a_forgetting_that_the_disk_lost_never_happened() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
+        script.append_settled(1, Outcome::Failed, 1).append(Fact::Forgotten(0, 9)).lose_and_restart();
+        script.report(1, 1, 1, AttemptEnd::Failed).attempt_ended(1, 1, 1, AttemptEnd::Failed);
+        script.passes(super::check);
+    }
 
     #[test]
     fn a_failure_of_the_current_lease_passes() {

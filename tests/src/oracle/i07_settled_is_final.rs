@@ -29,6 +29,8 @@ struct Settled {
     told: Option<Final>,
     /// Everything that was ever told.
     ever: Vec<Final>,
+    /// It was let go, and its id was not taken anew.
+    is_gone: bool,
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
@@ -50,6 +52,7 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
             }
             Step::Forgotten => {
                 (settled.written, settled.told) = (Kept::default(), None);
+                settled.is_gone = true;
                 continue;
             }
             Step::Line(line, event) => (line, event),
@@ -95,6 +98,10 @@ impl Settled {
 
     fn note(&mut self, event: &Event) {
         match event {
+            Event::Appended { fact: Fact::Accepted(_), .. } if self.is_gone => {
+                // What was told since was the end of the one that was let go.
+                (self.told, self.is_gone) = (None, false);
+            }
             Event::Appended { lsn, fact: Fact::Settled { outcome, result, .. }, .. } => {
                 self.written.add(*lsn, (*outcome, *result));
             }
@@ -158,6 +165,16 @@ mod tests {
         script.submit(1).accept(1).settle(1, Outcome::Failed);
         script.append(crate::sim::log::Fact::Retried(id(1))).give(1, 1, 2).begin(1, 1, 2).finish(1, 1, 2);
         script.report(1, 1, 2, AttemptEnd::Succeeded).settle(1, Outcome::Succeeded);
+        script.passes(super::check);
+    }
+
+    #[test]
+    fn what_is_told_of_a_task_that_was_let_go_binds_no_other() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).append_settled(1, Outcome::Failed, 1);
+        script.append(crate::sim::log::Fact::Forgotten(0, 9)).sync();
+        script.promise_outcome(1, Outcome::Failed, 1).submit(1).accept(1);
+        script.run(1).settle(1, Outcome::Succeeded).promise_outcome(1, Outcome::Succeeded, 1);
         script.passes(super::check);
     }
 

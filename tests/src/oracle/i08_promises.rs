@@ -2,8 +2,16 @@
 //!
 //! Checks everything that leaves the broker and binds it (accepted, outcome, cancelled, retried, an end
 //! acknowledged to its worker, a knowledge revision named to anybody) against what the disk had said to be
-//! safe by then. This is what makes an acknowledgement worth anything: after a power cut the next life knows
-//! only what was synced.
+//! safe by then; and that no task is given out before its acceptance is safe. This is what makes an
+//! acknowledgement worth anything: after a power cut the next life knows only what was synced.
+//!
+//! A worker forgets an end that was acknowledged. So a failure or time-out needs a record of its own before
+//! that, unless the answer calls it stale (it changes nothing, whoever knows of it) or the broker had told
+//! that worker to stop; and so does a success that settled its task. Which record is its own: attempts of two
+//! lives, or of two workers, may have the same number, because leases are not written down (design, §6): the
+//! token that fences is the epoch and the attempt together. So a failure is looked for under its worker and
+//! the epoch in which that worker was last given this attempt, and a success under its result. And it is not
+//! stale that an attempt of an earlier life failed if nobody was given the task since.
 //!
 //! Cannot see: a promise in a message that the log does not record as one. The end of a task that a new life
 //! does not know yet is acknowledged before anything is on record of it: it waits in memory for a client to
@@ -11,12 +19,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId};
+use ganger_common::message::Durability;
+use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, WorkerId};
 
 use super::Violation;
 use super::view::View;
 use crate::sim::Event;
-use crate::sim::log::{Fact, LeaseId, Promise};
+use crate::sim::log::{Digest, Fact, LeaseId, Peer, Promise, WorkerNo};
 
 const NAME: &str = "I8";
 
@@ -25,43 +34,94 @@ const NAME: &str = "I8";
 struct Journal<'a> {
     records: Vec<(u64, &'a Fact)>,
     accepted: BTreeMap<TaskId, u64>,
-    settled: BTreeMap<TaskId, (u64, Outcome, Attempt)>,
+    settled: BTreeMap<TaskId, Settled>,
     /// Of this life, oldest first: the promises leave in the order of their records.
     retried: BTreeMap<TaskId, VecDeque<u64>>,
-    ended: BTreeMap<(TaskId, u32), u64>,
+    ended: BTreeMap<(LeaseId, WorkerId), u64>,
     knowledge: BTreeMap<Revision, u64>,
-    /// Ends of tasks that were not known when they came: nothing is on record of them.
-    orphans: BTreeSet<LeaseId>,
-    /// Failures that were reported in this life. Those of a lease of an earlier life that nobody holds do not
-    /// count, and their attempt is given out once more under its old number.
-    failures: BTreeSet<LeaseId>,
-    /// The life in which an attempt was given out last.
-    given: BTreeMap<(TaskId, u32), Epoch>,
+    /// Ends that workers have reported in this life, and what was known of the task when each came first.
+    reports: BTreeMap<(WorkerNo, LeaseId), Report>,
+    /// Ends that were called stale.
+    stale: BTreeSet<(WorkerNo, LeaseId)>,
+    /// Leases that a worker was told to stop.
+    cancelled: BTreeSet<(WorkerNo, LeaseId)>,
+    /// The life in which a worker was given an attempt last. It outlives the broker, as its worker does.
+    given: BTreeMap<(TaskId, Attempt, WorkerId), Epoch>,
+    /// The newest lease of each task, of all lives.
+    newest: BTreeMap<TaskId, LeaseId>,
+    /// The highest attempt of each task whose end is on record.
+    booked: BTreeMap<TaskId, Attempt>,
+    epoch: Epoch,
     safe: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Settled {
+    lsn: u64,
+    outcome: Outcome,
+    attempt: Attempt,
+    result: Digest,
+}
+
+#[derive(Clone, Copy)]
+struct Report {
+    incarnation: WorkerId,
+    end: AttemptEnd,
+    result: Digest,
+    /// The acceptance of the task that it is about, if that was known.
+    accepted: Option<u64>,
+    /// It is of an earlier life, and nobody else had the task.
+    is_heir: bool,
+}
+
+/// What is wrong with a promise.
+enum Lack {
+    /// Its record is not safe.
+    Unsafe(u64),
+    /// It has none.
+    Unrecorded,
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
     let mut journal = Journal::default();
+    // Leases that left at this moment. What is written, synced and sent in one turn has one moment.
+    let mut early: Vec<(usize, LeaseId)> = Vec::new();
     for (line, entry) in view.entries.iter().enumerate() {
+        if early.first().is_some_and(|(first, _)| view.at(*first) < entry.at) {
+            journal.judge_leases(view, found, &mut early);
+        }
         match &entry.event {
-            Event::BrokerUp { recovered, .. } => journal.recover(*recovered),
+            Event::BrokerUp { recovered, epoch, .. } => {
+                journal.recover(*recovered);
+                journal.epoch = *epoch;
+            }
             Event::Appended { lsn, fact, .. } => journal.note(*lsn, fact),
             Event::Synced { upto, .. } => journal.safe = *upto,
-            Event::LeaseGiven { lease, .. } => {
-                journal.given.insert((lease.task, lease.attempt.0), lease.epoch);
+            Event::LeaseGiven { lease, incarnation, .. } => {
+                journal.note_lease(*lease, *incarnation);
+                early.push((line, *lease));
             }
-            Event::EndReported { lease, .. } if !journal.accepted.contains_key(&lease.task) => {
-                journal.orphans.insert(*lease);
+            Event::LeaseBrought { lease, incarnation, .. } => journal.note_lease(*lease, *incarnation),
+            Event::EndReported { worker, incarnation, lease, end, result, .. } => {
+                let accepted = journal.accepted.get(&lease.task).copied();
+                let is_heir = journal.is_heir(*lease);
+                let report =
+                    Report { incarnation: *incarnation, end: *end, result: *result, accepted, is_heir };
+                journal.reports.entry((*worker, *lease)).or_insert(report);
             }
-            Event::EndReported { lease, end, .. } if *end != AttemptEnd::Succeeded => {
-                journal.failures.insert(*lease);
+            Event::EndStale { worker, lease, .. } => {
+                journal.stale.insert((*worker, *lease));
+                if journal.is_lost(*worker, *lease) {
+                    let what = format!("{lease:?} failed and is called stale; nobody else had the task");
+                    view.report(found, NAME, lease.task, line, &what);
+                }
             }
-            Event::PromiseLeft { promise, .. } => {
-                let Some(lsn) = journal.unsafe_record(promise) else { continue };
-                let what = match lsn {
-                    Some(lsn) => format!("{promise:?} needs record {lsn}, safe is {}", journal.safe),
-                    None => format!("{promise:?} stands in no record"),
-                };
+            Event::CancelSent { worker, lease, .. } => {
+                journal.cancelled.insert((*worker, *lease));
+            }
+            Event::PromiseLeft { to, promise, .. } => {
+                let Some(lack) = journal.lack_behind(*to, promise) else { continue };
+                let what = lack.told(&format!("{promise:?}"), journal.safe);
                 match promise_task(promise) {
                     Some(task) => view.report(found, NAME, task, line, &what),
                     None => view.report_line(found, NAME, line, &what),
@@ -70,14 +130,24 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
             _ => {}
         }
     }
+    journal.judge_leases(view, found, &mut early);
+}
+
+impl Lack {
+    fn told(&self, what: &str, safe: u64) -> String {
+        match self {
+            Self::Unsafe(lsn) => format!("{what} needs record {lsn}, safe is {safe}"),
+            Self::Unrecorded => format!("{what} stands in no record"),
+        }
+    }
 }
 
 impl<'a> Journal<'a> {
     fn recover(&mut self, recovered: u64) {
         let mut records = std::mem::take(&mut self.records);
         records.retain(|(lsn, _)| *lsn <= recovered);
-        let given = std::mem::take(&mut self.given);
-        *self = Self { safe: recovered, given, ..Self::default() };
+        let (given, newest) = (std::mem::take(&mut self.given), std::mem::take(&mut self.newest));
+        *self = Self { safe: recovered, given, newest, ..Self::default() };
         for (lsn, fact) in records {
             self.note(lsn, fact);
         }
@@ -90,12 +160,18 @@ impl<'a> Journal<'a> {
             Fact::Accepted(task) => {
                 self.accepted.insert(*task, lsn);
             }
-            Fact::Settled { task, outcome, attempt, .. } => {
-                self.settled.insert(*task, (lsn, *outcome, *attempt));
+            Fact::Settled { task, outcome, attempt, result } => {
+                let settled = Settled { lsn, outcome: *outcome, attempt: *attempt, result: *result };
+                self.settled.insert(*task, settled);
             }
             Fact::Retried(task) => self.retried.entry(*task).or_default().push_back(lsn),
-            Fact::AttemptEnded { task, attempt, .. } => {
-                self.ended.insert((*task, attempt.0), lsn);
+            Fact::AttemptEnded { task, attempt, worker, .. } => {
+                let booked = self.booked.entry(*task).or_default();
+                *booked = (*attempt).max(*booked);
+                if let Some(epoch) = self.given.get(&(*task, *attempt, *worker)) {
+                    let lease = LeaseId { task: *task, epoch: *epoch, attempt: *attempt };
+                    self.ended.insert((lease, *worker), lsn);
+                }
             }
             Fact::Knowledge { revision, .. } => {
                 self.knowledge.insert(*revision, lsn);
@@ -104,14 +180,58 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// The record that a promise needs and that is not safe; the inner none: there is no such record.
-    fn unsafe_record(&mut self, promise: &Promise) -> Option<Option<u64>> {
+    fn note_lease(&mut self, lease: LeaseId, incarnation: WorkerId) {
+        self.given.insert((lease.task, lease.attempt, incarnation), lease.epoch);
+        let newest = self.newest.entry(lease.task).or_insert(lease);
+        *newest = lease.max(*newest);
+    }
+
+    /// Whether the end of an attempt of an earlier life is no later than it would have been there.
+    fn is_heir(&self, lease: LeaseId) -> bool {
+        lease.epoch != self.epoch
+            && self.newest.get(&lease.task) == Some(&lease)
+            && self.booked.get(&lease.task).is_none_or(|booked| *booked < lease.attempt)
+            && !self.settled.contains_key(&lease.task)
+    }
+
+    /// Whether a failure that must count is on no record.
+    fn is_lost(&self, worker: WorkerNo, lease: LeaseId) -> bool {
+        self.reports.get(&(worker, lease)).is_some_and(|report| {
+            report.is_heir
+                && report.accepted.is_some()
+                && matches!(report.end, AttemptEnd::Failed | AttemptEnd::TimedOut)
+                && !self.cancelled.contains(&(worker, lease))
+                && !self.ended.contains_key(&(lease, report.incarnation))
+        })
+    }
+
+    /// Nothing is given out that the next life would not know. In memory it knows nothing anyway.
+    fn judge_leases(&self, view: &View<'_>, found: &mut Vec<Violation>, given: &mut Vec<(usize, LeaseId)>) {
+        for (line, lease) in given.drain(..) {
+            let lack = self.lack_of(self.accepted.get(&lease.task).copied());
+            if let Some(lack) = lack.filter(|_| view.facts.durability == Durability::Journal) {
+                let what = lack.told(&format!("{lease:?} is given out and"), self.safe);
+                view.report(found, NAME, lease.task, line, &what);
+            }
+        }
+    }
+
+    fn lack_of(&self, record: Option<u64>) -> Option<Lack> {
+        match record {
+            Some(lsn) if lsn <= self.safe => None,
+            Some(lsn) => Some(Lack::Unsafe(lsn)),
+            None => Some(Lack::Unrecorded),
+        }
+    }
+
+    /// What a promise lacks, if it lacks anything.
+    fn lack_behind(&mut self, to: Option<Peer>, promise: &Promise) -> Option<Lack> {
         let record = match promise {
             Promise::Accepted(task) => self.accepted.get(task).copied(),
-            Promise::Outcome { task, .. } => self.settled.get(task).map(|(lsn, ..)| *lsn),
+            Promise::Outcome { task, .. } => self.settled.get(task).map(|settled| settled.lsn),
             Promise::Cancelled(task) => {
                 let settled = self.settled.get(task);
-                settled.filter(|(_, outcome, _)| *outcome == Outcome::Cancelled).map(|(lsn, ..)| *lsn)
+                settled.filter(|settled| settled.outcome == Outcome::Cancelled).map(|settled| settled.lsn)
             }
             Promise::Retried(task) => {
                 let records = self.retried.get_mut(task);
@@ -121,7 +241,10 @@ impl<'a> Journal<'a> {
                     _ => records.pop_front(),
                 })
             }
-            Promise::EndAcknowledged(lease) => Some(self.end_of(lease)?),
+            Promise::EndAcknowledged(lease) => {
+                let Some(Peer::Worker(worker)) = to else { return None };
+                return self.lack_behind_end(worker, *lease);
+            }
             Promise::KnowledgeWritten(revision) | Promise::RevisionNamed(revision) => {
                 match *revision == Revision(0) {
                     true => return None,
@@ -129,27 +252,33 @@ impl<'a> Journal<'a> {
                 }
             }
         };
-        match record {
-            Some(lsn) if lsn <= self.safe => None,
-            other => Some(other),
-        }
+        self.lack_of(record)
     }
 
-    /// The record that an acknowledged end has led to. Not every end leads to one: it may have been stale,
-    /// or have handed the task back.
-    fn end_of(&self, lease: &LeaseId) -> Option<u64> {
-        let given = self.given.get(&(lease.task, lease.attempt.0));
-        let is_another = given.is_some_and(|epoch| *epoch != lease.epoch);
-        if self.orphans.contains(lease) || is_another && self.failures.contains(lease) {
+    /// The same for the end of an attempt.
+    fn lack_behind_end(&self, worker: WorkerNo, lease: LeaseId) -> Option<Lack> {
+        let report = self.reports.get(&(worker, lease))?;
+        // Of a task that was not known then: it waits, or it means one of the same id that was let go.
+        if report.accepted.is_none() || report.accepted != self.accepted.get(&lease.task).copied() {
             return None;
         }
-        let ended = self.ended.get(&(lease.task, lease.attempt.0)).copied();
-        // Any other outcome names the last attempt, too, whatever became of that.
-        let settled = self
-            .settled
-            .get(&lease.task)
-            .filter(|(_, outcome, attempt)| *outcome == Outcome::Succeeded && *attempt == lease.attempt);
-        ended.or(settled.map(|(lsn, ..)| *lsn))
+        let settled = self.settled.get(&lease.task);
+        let record = match report.end {
+            AttemptEnd::Succeeded => {
+                let is_own = |settled: &&Settled| {
+                    settled.outcome == Outcome::Succeeded
+                        && (settled.attempt, settled.result) == (lease.attempt, report.result)
+                };
+                settled.filter(is_own).map(|settled| settled.lsn)
+            }
+            _ => self.ended.get(&(lease, report.incarnation)).copied(),
+        };
+        let costs = matches!(report.end, AttemptEnd::Failed | AttemptEnd::TimedOut);
+        let is_over = self.stale.contains(&(worker, lease)) || self.cancelled.contains(&(worker, lease));
+        match record {
+            None if !costs || is_over => None,
+            record => self.lack_of(record),
+        }
     }
 }
 
@@ -163,72 +292,4 @@ fn promise_task(promise: &Promise) -> Option<TaskId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use ganger_common::{AttemptEnd, Outcome, Revision};
-
-    use crate::oracle::script::*;
-    use crate::sim::log::{Fact, Promise};
-
-    #[test]
-    fn promises_after_the_sync_pass() {
-        let mut script = Script::journal();
-        script.submit(1).accept(1).run_through(1);
-        let lease = script.lease(1, 1);
-        script.promise(Promise::EndAcknowledged(lease)).promise(Promise::RevisionNamed(Revision(0)));
-        script.passes(super::check);
-    }
-
-    #[test]
-    fn an_acceptance_waits_for_the_sync() {
-        let mut script = Script::journal();
-        script.submit(1).append_accepted(1).promise(Promise::Accepted(id(1))).sync();
-        script.fails(super::check, "I8", "needs record 1");
-    }
-
-    #[test]
-    fn an_acceptance_has_a_record() {
-        let mut script = Script::journal();
-        script.submit(1).promise(Promise::Accepted(id(1)));
-        script.fails(super::check, "I8", "no record");
-    }
-
-    #[test]
-    fn an_outcome_waits_for_the_sync() {
-        let mut script = Script::journal();
-        script.submit(1).accept(1).run(1).append_settled(1, Outcome::Succeeded, 1);
-        script.promise_outcome(1, Outcome::Succeeded, 1);
-        script.fails(super::check, "I8", "needs record 2");
-    }
-
-    #[test]
-    fn an_end_is_acknowledged_after_the_sync() {
-        let mut script = Script::journal();
-        script.submit(1).accept(1).run(1).attempt_ended(1, 1, 1, AttemptEnd::Failed);
-        let lease = script.lease(1, 1);
-        script.promise(Promise::EndAcknowledged(lease));
-        script.fails(super::check, "I8", "needs record 2");
-    }
-
-    #[test]
-    fn a_revision_is_named_after_the_sync() {
-        let mut script = Script::journal();
-        let (topic, key) = ("topic".to_owned(), "key".to_owned());
-        script.append(Fact::Knowledge { revision: Revision(1), topic, key, value: None });
-        script.promise(Promise::RevisionNamed(Revision(1)));
-        script.fails(super::check, "I8", "needs record 1");
-    }
-
-    #[test]
-    fn a_cancellation_has_a_record() {
-        let mut script = Script::journal();
-        script.submit(1).accept(1).promise(Promise::Cancelled(id(1)));
-        script.fails(super::check, "I8", "no record");
-    }
-
-    #[test]
-    fn what_was_lost_with_the_disk_is_no_ground_for_a_promise() {
-        let mut script = Script::journal();
-        script.submit(1).append_accepted(1).lose_and_restart().promise(Promise::Accepted(id(1)));
-        script.fails(super::check, "I8", "no record");
-    }
-}
+mod tests;

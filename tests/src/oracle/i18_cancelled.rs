@@ -7,6 +7,8 @@
 //! Cannot see: a handler that goes on although it was told to stop. Its result must not count, and that is
 //! what is checked.
 
+use std::collections::BTreeSet;
+
 use ganger_common::message::Durability;
 use ganger_common::{Outcome, TaskId};
 
@@ -25,6 +27,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 
 fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story<'_>) {
     let mut cancelled = false;
+    // Of this task, and not of one of the same id that was let go before: the answer may come later than the
+    // next task, and what it says of that one stands in the promise.
+    let mut asks = BTreeSet::new();
+    let mut is_gone = false;
     for step in view.steps(story) {
         let (line, event) = match step {
             Step::Life(_) => {
@@ -32,19 +38,28 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
                 continue;
             }
             Step::Forgotten => {
-                cancelled = false;
+                (cancelled, is_gone) = (false, true);
+                asks.clear();
                 continue;
             }
             Step::Line(line, event) => (line, event),
         };
+        if is_gone && matches!(event, Event::Appended { fact: Fact::Accepted(_), .. }) {
+            // What was told since was the end of the one that was let go.
+            (cancelled, is_gone) = (false, false);
+        }
         let other = match event {
+            Event::CancelAsked { client, ask, .. } => {
+                asks.insert((*client, *ask));
+                None
+            }
             // The acknowledgement may arrive after the life that gave it has ended.
             Event::PromiseLeft { promise: Promise::Cancelled(_), .. } => {
                 cancelled = true;
                 None
             }
-            Event::CancelAcknowledged { .. } if view.facts.durability == Durability::Journal => {
-                cancelled = true;
+            Event::CancelAcknowledged { client, ask, .. } if view.facts.durability == Durability::Journal => {
+                cancelled |= asks.contains(&(*client, *ask));
                 None
             }
             Event::Appended { fact: Fact::Settled { outcome, .. }, .. } => Some(*outcome),
@@ -64,6 +79,7 @@ mod tests {
 
     use crate::oracle::script::*;
     use crate::sim::Event;
+    use crate::sim::log::Fact;
 
     fn cancelled(mut script: Script) -> Script {
         script.submit(1).accept(1).push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
@@ -92,6 +108,17 @@ mod tests {
         let mut script = cancelled(Script::journal());
         script.restart().hear(1, Outcome::Succeeded, 1, 1);
         script.fails(super::check, "I18", "after it was cancelled");
+    }
+
+    #[test]
+    fn what_is_told_of_a_task_that_was_let_go_binds_no_other() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
+        script.append_settled(1, Outcome::Cancelled, 0).append(Fact::Forgotten(9, 0)).sync();
+        script.promise(crate::sim::log::Promise::Cancelled(id(1))).submit(1).accept(1);
+        script.push(Event::CancelAcknowledged { client: CLIENT, ask: 1, task: id(1) });
+        script.run(1).settle(1, Outcome::Succeeded);
+        script.passes(super::check);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! One file for each invariant of the design, named by its number; each begins with what it checks, why,
 //! and what it cannot see. Beside them stand four rules that have no number there: `order` (what comes
 //! back goes to the front), `credit` (no free slot beside work that waits), `reasons` (no outcome
-//! without its reason, no budget overrun), and the order of the log itself in `view`.
+//! without its reason, no budget overrun), and `room` (nothing new without room on the disk).
 //!
 //! Not here: damage to the data directory (I11) and the space that it takes (I17) belong to the journal on
 //! disk, which the simulator replaces; the journal's own tests hold them. Rights (I20) have no principals to
@@ -37,6 +37,7 @@ mod i19_restarts;
 mod order;
 mod reach;
 mod reasons;
+mod room;
 #[cfg(test)]
 mod script;
 mod view;
@@ -96,6 +97,7 @@ const CHECKS: &[fn(&View<'_>, &mut Vec<Violation>)] = &[
     order::check,
     credit::check,
     reasons::check,
+    room::check,
 ];
 
 /// Holds a run against everything that must be true of it. Empty: nothing was found.

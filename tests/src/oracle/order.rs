@@ -5,7 +5,10 @@
 //! higher priority, or of equal priority and accepted earlier, is given out first. Whoever has waited
 //! longest must not be the one who waits again because a machine died.
 //!
-//! A task stands in its queue from the moment at which its record is safe: nothing is given out before.
+//! A task stands in its queue from the moment at which its record is safe, not from that at which it was
+//! accepted: what the next life would not know must not run in this one (I8 checks that nothing is given out
+//! earlier), so a task that is not safe yet cannot be passed by. Records become safe in their order, so this
+//! changes nothing in the order of tasks of one priority.
 //!
 //! What leaves the broker at the same moment left together, in whatever order it was written. Tasks that
 //! wait for something else (a delay, a back-off, knowledge, the re-attach window) are not compared, nor are
@@ -63,10 +66,11 @@ impl Queues {
             }
             Event::BrokerPaused { .. } => self.paused = Some(view.at(line).0),
             Event::BrokerResumed { .. } => {
-                // What is handed in before the broker has seen that the window is over is held by it still.
-                let paused = self.paused.take().filter(|since| *since < self.held_until);
-                let later = paused.map_or(0, |_| view.at(line).0 + 1_000_000);
-                self.held_until = self.held_until.max(later);
+                // The window is longer by the time in which the broker stood still; and what is handed in
+                // before the broker has seen that the window is over is held by it still.
+                let now = view.at(line).0;
+                let Some(since) = self.paused.take().filter(|since| *since < self.held_until) else { return };
+                self.held_until = (self.held_until + (now - since)).max(now + 1_000_000);
             }
             Event::Appended { lsn, fact: Fact::Accepted(task), .. } => {
                 self.unsafe_yet.push_back((*lsn, line, *task));

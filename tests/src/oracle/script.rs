@@ -183,6 +183,18 @@ impl Script {
         self.push(Event::PromiseLeft { life, to: Some(Peer::Client(CLIENT)), promise })
     }
 
+    /// An end is acknowledged to the worker that reported it.
+    pub(super) fn acknowledge(&mut self, worker: u16, lease: LeaseId) -> &mut Self {
+        let (life, to) = (self.life(), Some(Peer::Worker(WorkerNo(worker))));
+        self.push(Event::PromiseLeft { life, to, promise: Promise::EndAcknowledged(lease) })
+    }
+
+    /// An end is called stale.
+    pub(super) fn stale(&mut self, worker: u16, lease: LeaseId) -> &mut Self {
+        let (life, worker, incarnation) = (self.life(), WorkerNo(worker), incarnation(worker));
+        self.push(Event::EndStale { life, worker, incarnation, lease })
+    }
+
     // ---- The client.
 
     pub(super) fn submit(&mut self, n: u32) -> &mut Self {

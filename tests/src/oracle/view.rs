@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use ganger_common::message::Durability;
 use ganger_common::{Epoch, Outcome, TaskId, TaskOptions};
 
 use super::Violation;
@@ -294,7 +295,8 @@ impl<T> Kept<T> {
 pub(super) enum Step<'a> {
     /// A new life of the broker began.
     Life(LifeSpan),
-    /// The broker let the task go: the same id from now on is another task.
+    /// The broker let the task go: the same id from now on is another task. What was decided before may
+    /// still be told until the id is taken anew.
     Forgotten,
     /// An entry of the task.
     Line(usize, &'a Event),
@@ -329,9 +331,17 @@ fn forgotten(entries: &[&Entry]) -> BTreeMap<TaskId, Vec<usize>> {
     let mut retention = Retention::default();
     let mut gone: BTreeMap<TaskId, Vec<usize>> = BTreeMap::new();
     let mut records: Vec<(u64, &Fact)> = Vec::new();
+    // What this life let go and has not taken anew, with the record and its place.
+    let mut fresh: Vec<(TaskId, u64, usize)> = Vec::new();
     for (line, entry) in entries.iter().enumerate() {
         match &entry.event {
-            Event::BrokerUp { recovered, .. } => {
+            Event::BrokerUp { recovered, durability, .. } => {
+                for (task, lsn, place) in fresh.drain(..) {
+                    // The disk has lost the record, and so it never happened.
+                    if lsn > *recovered && *durability == Durability::Journal {
+                        gone.entry(task).or_default().retain(|line| *line != place);
+                    }
+                }
                 records.retain(|(lsn, _)| lsn <= recovered);
                 retention = Retention::default();
                 for (_, fact) in &records {
@@ -340,8 +350,12 @@ fn forgotten(entries: &[&Entry]) -> BTreeMap<TaskId, Vec<usize>> {
             }
             Event::Appended { lsn, fact, .. } => {
                 records.push((*lsn, fact));
+                if let Fact::Accepted(task) = fact {
+                    fresh.retain(|(gone, ..)| gone != task);
+                }
                 for task in retention.note(fact) {
                     gone.entry(task).or_default().push(line);
+                    fresh.push((task, *lsn, line));
                 }
             }
             _ => {}

@@ -13,8 +13,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::relay::{Relay, reset};
 use super::settings::{Armed, Counters, Cut, Fired, Orders, Path, Silence, Trap, Way, count};
 use crate::dice::Dice;
+use crate::wait::Metronome;
 
-/// Pause after a connection that could not be taken.
+/// Pause after a connection that could not be taken. What there was no room for is a file, and nothing tells
+/// when there is: without a pause, asking again and again would take the time of those relays whose ends
+/// make room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A proxy on a free port of this machine. Dropping it ends its connections and frees the port.
@@ -137,7 +140,7 @@ async fn accept(
                     relays.spawn(relay.run(stream, endpoint.clone()));
                 }
                 // The machine has no room for another connection: those that are there may still end.
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                Err(_) => Metronome::once(ACCEPT_PAUSE).await,
             },
         }
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ganger_client::session::request::{Answer, Ask, Reply, Request};
-use ganger_common::TaskId;
+use ganger_common::view::StatusView;
+use ganger_common::{Revision, TaskId};
 
 use super::client::{Book, ClientNode, Wait};
 use super::handler::Script;
@@ -49,11 +50,8 @@ impl World {
 
     /// A broker that has lost its memory counts revisions anew. Tasks that ask for a revision of its last
     /// life wait, rightly, until there is one of that number.
-    pub(super) fn open_gates(&mut self) {
+    pub(super) fn open_gates(&mut self, newest: Revision) {
         let gate = self.tasks.values().filter_map(|task| task.options.knowledge).max().unwrap_or_default();
-        let Some(newest) = self.broker.scheduler().map(|scheduler| scheduler.status().revision) else {
-            return;
-        };
         let is_asking = self.clients[0].waits.values().any(|wait| matches!(wait, Wait::Knowledge { .. }));
         if newest < gate && !is_asking {
             (newest.0..gate.0).for_each(|_| self.act(ClientNo(0), Act::Put));
@@ -61,20 +59,16 @@ impl World {
     }
 
     /// Whether nobody waits for anything and nothing is left to do.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self, status: &StatusView) -> bool {
         let nobody_waits = self.clients.iter().all(|it| it.waits.is_empty() && it.outside.is_empty());
         let is_told = self.acts_done == self.acts.len();
-        let is_idle = self.broker.scheduler().is_some_and(|scheduler| {
-            let status = scheduler.status();
-            status.queued + status.delayed + status.assigned + status.running == 0
-        });
-        nobody_waits && is_told && is_idle && self.disk.unsynced_batches() == 0 && self.replicas_converged()
+        let is_idle = status.queued + status.delayed + status.assigned + status.running == 0;
+        let is_safe = self.disk.unsynced_batches() == 0;
+        nobody_waits && is_told && is_idle && is_safe && self.replicas_converged(status.revision)
     }
 
     /// Whether every worker's copy of the knowledge map is the newest.
-    pub(super) fn replicas_converged(&self) -> bool {
-        let Some(scheduler) = self.broker.scheduler() else { return false };
-        let newest = scheduler.status().revision;
+    pub(super) fn replicas_converged(&self, newest: Revision) -> bool {
         self.workers.iter().all(|it| it.has_caught_up(self.broker.epoch, newest))
     }
 

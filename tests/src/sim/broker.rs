@@ -10,7 +10,7 @@ use ganger_scheduler::{Config, Lsn, Now, Record, Scheduler, Time, Wall};
 use ganger_transport::ServerEvent;
 
 use super::desk::{Answers, Done, SharedDesk, SimJournal, SimPublisher, SimServer};
-use super::log::{BrokerEnd, Digest, Event, Fact, Life};
+use super::log::{BrokerEnd, Digest, Event, Fact, Fault, Life};
 use super::plan::S;
 use super::queue::{Happening, Node, Wake};
 use super::world::World;
@@ -66,6 +66,20 @@ impl BrokerNode {
     pub(super) fn scheduler(&self) -> Option<&Scheduler> {
         self.shell.as_ref().map(Shell::scheduler)
     }
+
+    fn next_event(&mut self, hears_clients: bool) -> Option<(Side, ServerEvent)> {
+        match hears_clients {
+            true => self.inbox.pop_front(),
+            false => {
+                let place = self.inbox.iter().position(|(side, _)| *side == Side::Worker)?;
+                self.inbox.remove(place)
+            }
+        }
+    }
+
+    fn has_more(&self, hears_clients: bool) -> bool {
+        self.inbox.iter().any(|(side, _)| hears_clients || *side == Side::Worker)
+    }
 }
 
 impl World {
@@ -94,7 +108,8 @@ impl World {
         let scheduler = match recovered {
             Lsn(0) => Ok(Scheduler::new(config, now)),
             _ => {
-                let records = self.disk.kept.iter().map(|(lsn, record)| (*lsn, record));
+                let kept = self.disk.named(config.stored_min);
+                let records = kept.iter().map(|(lsn, record)| (*lsn, &**record));
                 Scheduler::recover(config, now, records)
             }
         };
@@ -107,6 +122,7 @@ impl World {
         let first = self.disk.kept.first().map_or(Lsn(1), |(lsn, _)| *lsn);
         let desk = SharedDesk::new(messages, bytes, self.plan.answers);
         let desk = desk.with_journal(first, recovered, self.plan.long_from);
+        let desk = desk.on_disk(self.disk.is_short(), self.plan.behind_from);
         let sockets = Sockets {
             clients: SimServer::new(desk.clone(), "clients"),
             workers: SimServer::new(desk.clone(), "workers"),
@@ -120,6 +136,9 @@ impl World {
         let durability = self.plan.scheduler.durability;
         self.note(Event::BrokerUp { life, epoch, durability, recovered: recovered.0 });
         self.wake_broker(self.now);
+        if self.disk.is_short() {
+            self.queue.push(self.now, Happening::DiskTells(life));
+        }
         // The machine answers again: what peers still believe in is refused.
         for conn in std::mem::take(&mut self.silent_conns) {
             self.close_both(conn);
@@ -157,20 +176,28 @@ impl World {
         let now = self.broker_now();
         let Some(mut shell) = self.broker.shell.take() else { return };
         shell.set_now(now);
+        // While too much waits for the journal, clients wait at the door.
+        let hears_clients = !shell.is_behind();
         for _ in 0..TURN_EVENTS {
-            let Some((side, event)) = self.broker.inbox.pop_front() else { break };
+            let Some((side, event)) = self.broker.next_event(hears_clients) else { break };
             shell.on_event(now, side, event);
         }
-        let has_more = !self.broker.inbox.is_empty();
+        let has_more = self.broker.has_more(hears_clients);
         if shell.late_by().is_some_and(|late| late >= LATE_MAX || !has_more) {
             shell.handle_timeout();
         }
         let carried_out = shell.carry_out();
         let due = shell.due().map(|due| self.broker.born + due.0);
         let drained = shell.is_drained();
+        let is_behind = shell.is_behind();
+        let has_more = self.broker.has_more(!is_behind);
         self.broker.shell = Some(shell);
         self.figures.turns += 1;
+        if is_behind {
+            self.note_behind();
+        }
         self.carry_tape();
+        self.note_waiting_leases();
         self.check_scheduler();
         match carried_out {
             Err(ganger_broker::BrokerError::Journal(_)) => self.end_broker(BrokerEnd::JournalFailed),
@@ -187,6 +214,16 @@ impl World {
                     self.wake_broker(due.max(self.now) + late);
                 }
             }
+        }
+    }
+
+    /// The broker finds its journal behind.
+    fn note_behind(&mut self) {
+        self.figures.turns_behind += 1;
+        if self.disk.lags_until > self.now && !self.disk.is_found_lagging {
+            self.disk.is_found_lagging = true;
+            self.disk.lagged += 1;
+            self.fault(Fault::DiskBehind);
         }
     }
 
@@ -215,6 +252,7 @@ impl World {
                     self.publish(&parts);
                 }
                 Done::Appended { records, safe } => self.append(records, safe),
+                Done::Asked { values } => self.ask_values(values),
                 Done::Trimmed { before } => self.trim(before),
             }
         }
@@ -247,7 +285,7 @@ impl World {
                         task: one.task,
                         outcome: one.outcome,
                         attempt: one.attempt,
-                        result: Digest::of(&one.result),
+                        result: Digest::of(one.result.inline().map_or(&[], |result| result)),
                     });
                 }
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_broker::journal::{Journal, JournalError, Recovered, Usage};
 use ganger_common::ConnId;
-use ganger_scheduler::{Lsn, Record};
+use ganger_scheduler::{Lsn, Record, Stored};
 use ganger_transport::{DownReason, Endpoint, PublishError, Publisher, SendError, Server, ServerEvent};
 
 /// Something that the shell did.
@@ -36,11 +36,19 @@ pub(super) enum Done {
         records: Vec<(Lsn, Record)>,
         safe: bool,
     },
+    /// Values are to be read.
+    Asked {
+        values: Vec<Stored>,
+    },
     /// Records before this one may go.
     Trimmed {
         before: Lsn,
     },
 }
+
+/// What a broker lets wait for its journal before it stops to hear clients. A run in which it should and
+/// does not has a fault that found nobody.
+const BEHIND_BYTES: u64 = 64 << 20;
 
 /// What a journal that should be carried says of its length: more than any state of a run takes.
 const LONG: u64 = 1 << 40;
@@ -77,6 +85,14 @@ pub(super) struct Desk {
     pub(super) carried: Lsn,
     /// From so many records after that on the journal counts as long.
     pub(super) long_from: u64,
+    /// Values that were read, in the order in which they were asked for.
+    pub(super) values: Vec<Bytes>,
+    /// With so much that was handed over and is not safe, the journal counts as behind.
+    pub(super) behind_from: u64,
+    /// What was handed over and is not safe.
+    pub(super) waiting: u64,
+    /// There is hardly any room.
+    pub(super) is_short: bool,
     /// The next write fails.
     pub(super) fails: bool,
 }
@@ -97,6 +113,10 @@ impl SharedDesk {
             safe: Lsn(0),
             carried: Lsn(0),
             long_from: u64::MAX,
+            values: Vec::new(),
+            behind_from: u64::MAX,
+            waiting: 0,
+            is_short: false,
             fails: false,
         })))
     }
@@ -105,6 +125,14 @@ impl SharedDesk {
     pub(super) fn with_journal(self, first: Lsn, last: Lsn, long_from: u64) -> Self {
         let mut desk = self.lock();
         (desk.first, desk.safe, desk.carried, desk.long_from) = (first, last, last, long_from);
+        drop(desk);
+        self
+    }
+
+    /// On a disk that has hardly any room, or counts as behind with so much to write.
+    pub(super) fn on_disk(self, is_short: bool, behind_from: u64) -> Self {
+        let mut desk = self.lock();
+        (desk.is_short, desk.behind_from) = (is_short, behind_from);
         drop(desk);
         self
     }
@@ -213,6 +241,8 @@ impl Journal for SimJournal {
         let safe = desk.answers == Answers::AtOnce;
         if safe {
             desk.safe = records.last().map_or(desk.safe, |(lsn, _)| *lsn);
+        } else {
+            desk.waiting += weight(&records);
         }
         desk.tape.push_back(Done::Appended { records, safe });
         Ok(desk.safe)
@@ -225,6 +255,16 @@ impl Journal for SimJournal {
         Ok(())
     }
 
+    /// Answered by the world, later.
+    fn fetch(&mut self, wanted: &mut Vec<Stored>, came: &mut Vec<Bytes>) -> Result<(), JournalError> {
+        let mut desk = self.0.lock();
+        if !wanted.is_empty() {
+            desk.tape.push_back(Done::Asked { values: std::mem::take(wanted) });
+        }
+        came.append(&mut desk.values);
+        Ok(())
+    }
+
     fn tend(&mut self) -> Result<bool, JournalError> {
         Ok(false)
     }
@@ -234,10 +274,29 @@ impl Journal for SimJournal {
         let desk = self.0.lock();
         let is_long = desk.safe.0.saturating_sub(desk.carried.0) >= desk.long_from;
         let log_bytes = if is_long { LONG } else { 0 };
-        Usage { first: desk.first, last: desk.safe, log_bytes, ..Usage::default() }
+        let is_short_of_room = desk.is_short;
+        Usage { first: desk.first, last: desk.safe, log_bytes, is_short_of_room, ..Usage::default() }
+    }
+
+    /// Stretched, like the length: what waits in a run is a few records, and a broker minds many megabytes.
+    fn waiting_bytes(&self) -> usize {
+        let desk = self.0.lock();
+        let each = BEHIND_BYTES / desk.behind_from + 1;
+        (desk.waiting * each) as usize
     }
 
     fn close(self) -> Result<(), JournalError> {
         Ok(())
     }
+}
+
+/// What records count for where they wait to be written: each, and every task in it. What is carried counts
+/// little, since a part of it is small against what a broker lets wait.
+pub(super) fn weight(records: &[(Lsn, Record)]) -> u64 {
+    let entries = records.iter().map(|(_, record)| match record {
+        Record::Accepted { tasks, .. } => tasks.len(),
+        Record::Settled { tasks, .. } => tasks.len(),
+        _ => 0,
+    });
+    entries.map(|entries| 1 + entries as u64).sum()
 }

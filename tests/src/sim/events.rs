@@ -185,6 +185,10 @@ pub enum Fault {
     /// A program submits what it had submitted before.
     Resubmit,
     BrokerDrain,
+    /// The disk takes no more than a little, and then nothing, until there is room again.
+    DiskFull,
+    /// The disk is slower than what it is given.
+    DiskBehind,
 }
 
 /// What the broker holds at a moment, as the world around it can see.

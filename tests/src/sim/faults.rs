@@ -4,14 +4,18 @@ use ganger_common::ConnId;
 use ganger_worker::session::Input;
 use std::time::Duration;
 
+use super::client::{ClientNode, Wait};
 use super::desk::Answers;
 use super::log::{ClientNo, CutBy, Event, Fault, Peer, WorkerNo};
-use super::plan::{Flavour, MS, S};
+use super::plan::{Act, Flavour, MS, S};
 use super::queue::{Happening, Node};
 use super::world::World;
 
 /// A fault that finds nobody tries again after this.
 const AGAIN: u64 = 120 * MS;
+
+/// What programs wait for at the most when a fault hands in more.
+const WAITS_MAX: usize = 100;
 
 /// The end of something that lasts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +27,8 @@ pub(super) enum Over {
     Unpart(Peer),
     /// A stranger leaves.
     Leave(ConnId),
+    /// The disk has no room.
+    NoRoom,
 }
 
 impl World {
@@ -81,6 +87,8 @@ impl World {
                 Answers::AtOnce => world.broker.desk.lock().fails = true,
                 Answers::Later => world.disk.fails = true,
             }),
+            Fault::DiskFull => self.fill_soon(),
+            Fault::DiskBehind => self.lag(),
             Fault::PubLoss => self.with_broker(fault, |world| {
                 world.loss_until = world.now + world.rng.between(S, 5 * S);
             }),
@@ -101,6 +109,55 @@ impl World {
             }),
             Fault::DuplicateSession => self.with_conn(fault, World::duplicate),
             Fault::LateReport | Fault::Cancel | Fault::Retry | Fault::Resubmit => true,
+        }
+    }
+
+    /// The disk runs full with the next thing that is written. Whether there was one shows later, so this
+    /// comes back until it did, and has something written meanwhile.
+    fn fill_soon(&mut self) -> bool {
+        if self.disk.filled > 0 {
+            self.disk.filled -= 1;
+            return true;
+        }
+        if !self.disk.is_short() {
+            self.disk.fills = true;
+            self.have_written(1);
+        }
+        false
+    }
+
+    /// The disk falls behind, which it only does when there is much to write. Comes back until the broker has
+    /// found it so.
+    fn lag(&mut self) -> bool {
+        if self.disk.lagged > 0 {
+            self.disk.lagged -= 1;
+            return true;
+        }
+        if self.broker.is_up() && !self.broker.is_paused() {
+            self.disk.lags_until = self.now + self.rng.between(S, 4 * S);
+            self.disk.is_found_lagging = false;
+            let most = self.plan.behind_from;
+            let count = self.rng.between(most / 2, most) as u16;
+            self.have_written(count);
+        }
+        false
+    }
+
+    /// Makes a program have so many things written, of a kind of which not too many wait: tasks, or changes of
+    /// the knowledge map, which need no worker.
+    fn have_written(&mut self, count: u16) {
+        let knowledge =
+            |it: &ClientNode| it.waits.values().filter(|wait| matches!(wait, Wait::Knowledge { .. })).count();
+        let changes: usize = self.clients.iter().map(knowledge).sum();
+        let tasks: usize =
+            self.clients.iter().map(|it| it.waits.len() + it.outside.len()).sum::<usize>() - changes;
+        let able = self.clients.iter().filter(|it| it.conn.is_some() && !it.is_paused).map(|it| it.no);
+        let able: Vec<ClientNo> = able.collect();
+        let Some(no) = self.rng.pick(&able).copied() else { return };
+        if tasks < WAITS_MAX {
+            self.submit_new(no, count, Flavour::Tiny);
+        } else if changes < WAITS_MAX {
+            (0..count).for_each(|_| self.act(no, Act::Put));
         }
     }
 
@@ -254,6 +311,7 @@ impl World {
             Some(Over::FindOut(conn)) => self.find_out(conn),
             Some(Over::Unpart(peer)) => self.unpart(peer),
             Some(Over::Leave(conn)) => self.close_from_peer(conn, CutBy::Peer),
+            Some(Over::NoRoom) => self.make_room(),
             None => {}
         }
     }
@@ -271,10 +329,13 @@ impl World {
                 Over::FindOut(_) => {}
                 Over::Unpart(peer) => self.unpart(peer),
                 Over::Leave(conn) => self.close_from_peer(conn, CutBy::Peer),
+                Over::NoRoom => self.make_room(),
             }
         }
         self.hurry();
         self.disk.slow_until = 0;
+        self.disk.lags_until = 0;
+        self.disk.fills = false;
         self.disk.fails = false;
         self.disk.loses_power = false;
         self.broker.desk.lock().fails = false;

@@ -19,6 +19,12 @@ pub struct Figures {
     pub records: u64,
     /// Times that the state was carried to its end, and the beginning of the journal let go.
     pub trims: u64,
+    /// Batches for which there was no room on the disk, each time that one was tried.
+    pub appends_refused: u64,
+    /// Submissions that were refused for it.
+    pub storage_refusals: u64,
+    /// Turns that ended with more waiting for the disk than clients may add to.
+    pub turns_behind: u64,
     /// Executions that began.
     pub runs: u64,
     /// Entries of the logs.
@@ -55,6 +61,9 @@ impl Figures {
         self.turns += other.turns;
         self.records += other.records;
         self.trims += other.trims;
+        self.appends_refused += other.appends_refused;
+        self.storage_refusals += other.storage_refusals;
+        self.turns_behind += other.turns_behind;
         self.runs += other.runs;
         self.entries += other.entries;
         self.tasks += other.tasks;

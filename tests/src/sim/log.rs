@@ -213,6 +213,10 @@ pub enum Event {
     /// The journal as the next life will find it: everything up to here, whole records only. Never less
     /// than what was synced.
     DiskKept { upto: u64 },
+    /// The broker knows that there is hardly any room on the disk: nothing new may be taken.
+    DiskShort { life: Life },
+    /// There is room on the disk again; the broker hears of it soon.
+    DiskRoom,
 
     // ---- Processes. ----------------------------------------------------------------------------------
     /// A broker runs. `recovered`: the last record that it has read back, 0 for none.

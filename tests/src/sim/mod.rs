@@ -28,6 +28,8 @@ mod links;
 pub mod log;
 mod net;
 mod plan;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod profile;
 mod program;
 mod queue;

@@ -83,6 +83,8 @@ pub(super) struct Plan {
     pub(super) answers: Answers,
     /// With so many records more the journal counts as long, and its state is carried.
     pub(super) long_from: u64,
+    /// With so much that waits for the disk clients have to wait: records, and tasks in them.
+    pub(super) behind_from: u64,
     /// A sync takes from here to there.
     pub(super) sync: (u64, u64),
     pub(super) kinds: u8,
@@ -152,13 +154,62 @@ impl Plan {
             check_every: 1,
             scheduler,
             long_from: u64::MAX,
+            behind_from: u64::MAX,
         };
         // Drawn last, so that it changes nothing else of a seed.
         if rng.percent(70) {
             plan.long_from = rng.between(4, 200);
             plan.scheduler.carry_tasks_max = rng.between(1, 20) as usize;
         }
+        if !plan.retains_all() {
+            plan.draw_retention(&mut rng);
+        }
+        if plan.answers == Answers::Later {
+            plan.draw_disk_troubles(&mut rng);
+        }
+        // Later than that, for the same reason. What gathers behind a value that is read leaves together: a
+        // queue of a dozen messages, which is there for peers that do not read, would be full of it. A real one
+        // takes 50,000.
+        if durability == Durability::Journal && outbox_messages >= 2_000 && rng.percent(60) {
+            plan.scheduler.stored_min = rng.between(1, 150) as usize;
+        }
         plan
+    }
+
+    /// How little is kept, where not everything is: by bytes and by number as well as by time, and with
+    /// clients that are given so few outcomes at a time that those behind wait for longer than they are kept.
+    fn draw_retention(&mut self, rng: &mut Rng) {
+        let config = &mut self.scheduler;
+        if rng.percent(60) {
+            config.retain_bytes_max = rng.between(200, 4_000) as usize;
+        }
+        if rng.percent(40) {
+            config.dead_set_max = rng.between(1, 5) as usize;
+        }
+        if rng.percent(60) {
+            config.client_window = rng.between(1, 6) as usize;
+        }
+    }
+
+    /// When the disk has no room, and when it falls behind.
+    fn draw_disk_troubles(&mut self, rng: &mut Rng) {
+        let percent = self.profile.disk_troubles();
+        for fault in [Fault::DiskFull, Fault::DiskBehind] {
+            if rng.percent(percent) {
+                let count = rng.between(1, 3);
+                self.faults.extend((0..count).map(|_| (rng.between(300 * MS, self.faults_end), fault)));
+                if fault == Fault::DiskBehind {
+                    // No more than the smallest window lets programs hand in before the first sync is done.
+                    self.behind_from = rng.between(2, 2 + self.window.min(20) as u64);
+                }
+            }
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Whether what has settled is kept for the whole run.
+    fn retains_all(&self) -> bool {
+        self.scheduler.retain_for >= Duration::from_secs(3_600)
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -174,7 +225,7 @@ impl Plan {
             crash_limit: config.crash_limit,
             queue_tasks_max: config.queue_tasks_max as u64,
             queue_bytes_max: config.queue_bytes_max as u64,
-            retains_all: config.retain_for >= Duration::from_secs(3_600),
+            retains_all: self.retains_all(),
             payload_max: self.payload_max,
             outbox_bytes_max: self.outbox_bytes,
             settle_within: SETTLE_WITHIN,

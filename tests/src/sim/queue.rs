@@ -43,6 +43,10 @@ pub(super) enum Happening {
     },
     /// The disk has finished what it was writing.
     SyncDone(Life),
+    /// The disk has read what it was asked for.
+    ValuesRead(Life),
+    /// The broker hears how much room the disk has.
+    DiskTells(Life),
     /// The power goes while something is being written.
     Crash(Life),
     /// A step of the workload.

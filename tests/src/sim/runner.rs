@@ -1,9 +1,11 @@
 //! Many runs, on all the threads there are.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::figures::Figures;
 use super::profile::Profile;
@@ -12,25 +14,71 @@ use super::run::{Run, run};
 /// A seed and its profile: what a run is made of.
 pub type Story = (Profile, u64);
 
-/// What many runs led to.
+/// What many runs led to. It does not grow with their number, only with that of the failures.
 #[derive(Clone, Debug, Default)]
 pub struct Total {
-    /// Runs that were made.
+    /// Runs that were made: of the stories from the first on, none left out.
     pub runs: u64,
     /// What they add up to.
     pub figures: Figures,
-    /// Those that failed, with what was wrong; the first few of them, by story.
+    /// Those that failed, with what was wrong; of the first few all of it, of the others the beginning.
     pub failed: BTreeMap<Story, Vec<String>>,
-    /// All that failed.
-    pub failures: u64,
+    /// Runs by profile.
+    pub profiles: BTreeMap<Profile, Pace>,
+    /// The run that took longest.
+    pub slowest: Option<(Duration, Story)>,
 }
 
-/// Failures that are kept with their texts.
-const KEPT_MAX: usize = 50;
+/// How the runs of one profile went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// How many.
+    pub runs: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// What they took together, on their threads.
+    pub took: Duration,
+}
 
-/// Runs stories, several side by side. `done` hears of each. After a failure no new one is begun, unless
-/// `goes_on`.
-pub fn run_all(stories: &[Story], threads: usize, goes_on: bool, done: &(dyn Fn(&Run) + Sync)) -> Total {
+/// Failures that are kept with their whole text.
+const WHOLE_TEXTS_MAX: usize = 50;
+/// What is kept of the text of any other.
+const SHORT_TEXT: usize = 200;
+
+impl Total {
+    /// Runs that failed.
+    pub fn failures(&self) -> u64 {
+        self.failed.len() as u64
+    }
+
+    /// Adds a run, which took so long.
+    pub fn add(&mut self, one: Run, took: Duration) {
+        let (story, failed) = ((one.profile, one.seed), !one.failures.is_empty());
+        self.runs += 1;
+        self.figures.add(&one.figures);
+        let pace = self.profiles.entry(one.profile).or_default();
+        pace.runs += 1;
+        pace.failed += u64::from(failed);
+        pace.took += took;
+        self.slowest = self.slowest.max(Some((took, story)));
+        if failed {
+            let mut texts = one.failures;
+            if self.failed.len() >= WHOLE_TEXTS_MAX {
+                texts.truncate(1);
+                texts.iter_mut().for_each(|text| *text = text.chars().take(SHORT_TEXT).collect());
+            }
+            self.failed.insert(story, texts);
+        }
+    }
+}
+
+/// Runs the stories from number 0 on, until there is none of a number, several side by side. `done` hears
+/// of each, and no new one is begun after it says so.
+pub fn run_all(
+    stories: impl Fn(usize) -> Option<Story> + Sync,
+    threads: usize,
+    done: impl Fn(&Run) -> ControlFlow<()> + Sync,
+) -> Total {
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let total = Mutex::new(Total::default());
     std::thread::scope(|scope| {
@@ -38,27 +86,20 @@ pub fn run_all(stories: &[Story], threads: usize, goes_on: bool, done: &(dyn Fn(
             scope.spawn(|| {
                 // One thread runs a story from its beginning to its end.
                 while !stop.load(Ordering::Relaxed)
-                    && let Some((profile, seed)) = stories.get(next.fetch_add(1, Ordering::Relaxed))
+                    && let Some((profile, seed)) = stories(next.fetch_add(1, Ordering::Relaxed))
                 {
-                    let one = run(*seed, *profile);
-                    done(&one);
-                    if !one.failures.is_empty() && !goes_on {
+                    let begun = Instant::now();
+                    let one = run(seed, profile);
+                    let took = begun.elapsed();
+                    if done(&one).is_break() {
                         stop.store(true, Ordering::Relaxed);
                     }
-                    let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    total.runs += 1;
-                    total.figures.add(&one.figures);
-                    if !one.failures.is_empty() {
-                        total.failures += 1;
-                        if total.failed.len() < KEPT_MAX {
-                            total.failed.insert((one.profile, one.seed), one.failures);
-                        }
-                    }
+                    total.lock().unwrap_or_else(PoisonError::into_inner).add(one, took);
                 }
             });
         }
     });
-    total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the list of seeds that once failed: `profile seed # what it found`.

@@ -1,6 +1,10 @@
 //! The simulator holds still while it is looked at.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::log::{Event, Fault};
 use super::runner::{known_seeds, run_all};
@@ -38,12 +42,30 @@ fn another_seed_or_profile_is_another_story() {
 fn every_profile_runs_to_its_end_and_its_faults_happen() {
     let stories: Vec<_> =
         Profile::ALL.iter().flat_map(|profile| (1..5).map(|seed| (*profile, seed))).collect();
-    let total = run_all(&stories, 2, true, &|_| {});
+    let total = run_all(|number| stories.get(number).copied(), 2, |_| ControlFlow::Continue(()));
     assert_eq!(total.failed, Default::default());
     assert_eq!(total.runs, 40);
     for fault in [Fault::WorkerKill, Fault::BrokerKill, Fault::LinkCut, Fault::PubLoss, Fault::Overload] {
         assert!(total.figures.faults.contains_key(&fault), "{fault:?} never happened");
     }
+}
+
+#[test]
+fn runs_that_are_broken_off_are_the_first_ones() {
+    let seen = AtomicU64::new(0);
+    let enough = |_: &Run| match seen.fetch_add(1, Ordering::Relaxed) {
+        4.. => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let begun = Mutex::new(BTreeSet::new());
+    let story = |number: usize| {
+        begun.lock().unwrap().insert(number as u64);
+        Some((Profile::Calm, number as u64))
+    };
+    let total = run_all(story, 3, enough);
+    assert!((5..8).contains(&total.runs), "{} runs", total.runs);
+    assert_eq!(*begun.lock().unwrap(), (0..total.runs).collect());
+    assert_eq!(total.profiles[&Profile::Calm].runs, total.runs);
 }
 
 #[test]

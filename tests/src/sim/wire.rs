@@ -1,11 +1,13 @@
 //! What passes over the wire, read by somebody who belongs to neither side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ganger_common::message::publish::{BEAT, BeatHeader, DeltaHeader, decode_header};
 use ganger_common::message::{FromClient, FromWorker, KnowledgeAnswer, ToClient, ToWorker};
-use ganger_common::{AttemptEnd, ConnId, Outcome, Revision, TaskId, WorkerId, decode};
+use ganger_common::{AttemptEnd, ConnId, ErrorCode, Outcome, Revision, TaskId, WorkerId, decode};
+use ganger_scheduler::Data;
+use ganger_scheduler::effect::Dispatch;
 
 use super::log::{Digest, Event, LeaseId, Life, Peer, Promise, WorkerNo};
 use super::world::World;
@@ -18,6 +20,8 @@ pub(super) struct Wire {
     reports: BTreeMap<(ConnId, u64), Vec<LeaseId>>,
     workers: BTreeMap<ConnId, WorkerId>,
     named: BTreeMap<ConnId, Revision>,
+    /// Leases that were given and whose payloads are being read.
+    waiting: BTreeSet<LeaseId>,
 }
 
 fn lease(lease: &ganger_common::message::Lease) -> LeaseId {
@@ -129,6 +133,8 @@ impl World {
             ToClient::Heartbeat(beat) => self.name_revision(conn, peer, beat.revision),
             ToClient::Accepted(accepted) => {
                 let tasks = self.wire.submits.remove(&(conn, accepted.seq)).unwrap_or_default();
+                let without_room = accepted.refused.iter().filter(|it| it.code == ErrorCode::StorageFull);
+                self.figures.storage_refusals += without_room.count() as u64;
                 for (index, task) in tasks.into_iter().enumerate() {
                     if accepted.refused.iter().all(|refused| refused.index as usize != index) {
                         self.promise(Some(peer), Promise::Accepted(task));
@@ -191,7 +197,17 @@ impl World {
                     let lease = LeaseId { task: item.task, epoch: dispatch.epoch, attempt: item.attempt };
                     let (kind, payload) = (kind_number(item.kind.0), Digest::of(item.payload.0));
                     let confirm = item.detail.as_ref().is_some_and(|detail| detail.confirm);
-                    self.note(Event::LeaseGiven { life, worker, incarnation, lease, kind, payload, confirm });
+                    if !self.wire.waiting.remove(&lease) {
+                        self.note(Event::LeaseGiven {
+                            life,
+                            worker,
+                            incarnation,
+                            lease,
+                            kind,
+                            payload,
+                            confirm,
+                        });
+                    }
                 }
             }
             ToWorker::Recall(recall) => {
@@ -223,6 +239,30 @@ impl World {
                 self.note(Event::GoodbyeSent { life, to: peer, code: goodbye.code });
             }
             ToWorker::Start(_) | ToWorker::Drain(_) | ToWorker::Error(_) => {}
+        }
+    }
+
+    /// A lease counts from the moment when it is given, whatever has to be read before it leaves.
+    pub(super) fn note_waiting_leases(&mut self) {
+        let (life, epoch) = (self.broker.life, self.broker.epoch);
+        let Some(shell) = &self.broker.shell else { return };
+        let mut waiting: Vec<(ConnId, Dispatch)> =
+            shell.waiting_leases().map(|(conn, dispatch)| (conn, dispatch.clone())).collect();
+        waiting.sort_unstable_by_key(|(conn, dispatch)| (*conn, dispatch.task));
+        for (conn, dispatch) in waiting {
+            let lease = LeaseId { task: dispatch.task, epoch, attempt: dispatch.attempt };
+            let Some(Peer::Worker(worker)) = self.conns.get(&conn).map(|it| it.peer) else { continue };
+            let Some(incarnation) = self.wire.workers.get(&conn).copied() else { continue };
+            if !self.wire.waiting.insert(lease) {
+                continue;
+            }
+            let payload = match dispatch.payload {
+                Data::Inline(bytes) => Some(bytes),
+                Data::Stored(stored) => self.disk.value(stored),
+            };
+            let payload = Digest::of(&payload.unwrap_or_default());
+            let (kind, confirm) = (kind_number(&dispatch.kind), dispatch.confirm);
+            self.note(Event::LeaseGiven { life, worker, incarnation, lease, kind, payload, confirm });
         }
     }
 

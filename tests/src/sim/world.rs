@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ganger_client::session::Input as ClientInput;
+use ganger_common::view::StatusView;
 use ganger_common::{ConnId, Revision, TaskId};
+use ganger_scheduler::Scheduler;
 use ganger_worker::session::Input as WorkerInput;
 
 use super::broker::BrokerNode;
@@ -203,6 +205,8 @@ impl World {
                 self.on_handler_ends(worker, process, ticket);
             }
             Happening::SyncDone(life) => self.on_sync_done(life),
+            Happening::ValuesRead(life) => self.on_values_read(life),
+            Happening::DiskTells(life) => self.on_disk_tells(life),
             Happening::Act(place) => self.on_act(place),
             Happening::Fault(place) => self.on_fault(place),
             Happening::Over(place) => self.on_over(place),
@@ -265,7 +269,11 @@ impl World {
 
     fn look(&mut self) {
         self.queue.push(self.now + LOOK_EVERY, Happening::Look);
-        self.sample();
+        // Asked for once a look: it is dear.
+        let status = self.broker.scheduler().map(Scheduler::status);
+        if let Some(status) = &status {
+            self.sample(status);
+        }
         match self.stage {
             Stage::Chaos => {
                 let is_done = self.faults_left == 0 || self.now >= CHAOS_MAX;
@@ -277,8 +285,11 @@ impl World {
                 self.close_up();
                 self.stage = Stage::Settling;
             }
-            Stage::Settling if self.is_settled() => self.begin_audit(),
-            Stage::Settling => self.open_gates(),
+            Stage::Settling => match &status {
+                Some(status) if self.is_settled(status) => self.begin_audit(),
+                Some(status) => self.open_gates(status.revision),
+                None => {}
+            },
             Stage::Auditing => self.end_audit_if_done(),
             Stage::Closing(_) | Stage::Over => {}
         }
@@ -303,12 +314,10 @@ impl World {
         self.stage = Stage::Closing(self.now + pause);
     }
 
-    fn sample(&mut self) {
+    fn sample(&mut self, status: &StatusView) {
         let desk = self.broker.desk.lock();
         let outbox_bytes_max = desk.rooms.values().map(|room| room.bytes).max().unwrap_or(0);
         drop(desk);
-        let Some(scheduler) = self.broker.scheduler() else { return };
-        let status = scheduler.status();
         let sample = Sample {
             unsettled: status.queued + status.delayed + status.assigned + status.running,
             payload_bytes: status.payload_bytes,
@@ -342,8 +351,8 @@ impl World {
             text += &format!(
                 "; the broker has {queued} queued ({parked} parked), {delayed} delayed, {assigned} assigned, {running} running"
             );
+            text += &format!("; replicas converged: {}", self.replicas_converged(status.revision));
         }
-        text += &format!("; replicas converged: {}", self.replicas_converged());
         text
     }
 }

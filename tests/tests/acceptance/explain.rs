@@ -5,7 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use ganger_common::TaskOptions;
-use ganger_common::view::{Explanation, ReasonCode};
+use ganger_common::view::{Explanation, Reason, ReasonCode};
 use ganger_common::{Revision, TaskId};
 use ganger_tests::cluster::{Cluster, WorkerSpec};
 use ganger_tests::customer::Customer;
@@ -61,10 +61,14 @@ async fn explain_names_the_reason_of_everything_that_runs_or_has_ended() {
     says(&cluster, outcome.id, ReasonCode::Succeeded, &["attempt 1"]);
     customer.wait_all(behind, SOON).await;
 
-    let deadly = customer.submit(work::crash(9)).await;
-    for life in 1..=3 {
+    let lethal = cluster.file("lethal");
+    let deadly = customer.submit(work::crash(9, &lethal)).await;
+    for life in 0..3 {
+        // Only a task that the broker knows to have started counts as the cause.
+        await_running(&customer, deadly.id(), &format!("w{life}")).await;
+        work::open_gate_for(&lethal, &format!("w{life}"));
         eventually("the worker has died of it", SOON, || !cluster.worker(0).is_running());
-        cluster.replace(0, &WorkerSpec::diarist(format!("w0-{life}")).slots(1));
+        cluster.replace(0, &WorkerSpec::diarist(format!("w{}", life + 1)).slots(1));
     }
     let outcome = customer.wait(deadly, SOON).await;
     says(&cluster, outcome.id, ReasonCode::CrashLimit, &["3 workers died"]);
@@ -113,6 +117,16 @@ async fn await_code(customer: &Customer, id: TaskId, code: ReasonCode) {
     until(&format!("{code:?}"), SOON, async || {
         let reasons = customer.explain(id).await.reasons;
         reasons.iter().any(|reason| reason.code == code).then_some(())
+    })
+    .await;
+}
+
+/// Waits until a task runs at the worker of this name.
+async fn await_running(customer: &Customer, id: TaskId, worker: &str) {
+    until(&format!("it runs at {worker}"), SOON, async || {
+        let reasons = customer.explain(id).await.reasons;
+        let is_it = |reason: &Reason| reason.code == ReasonCode::Running && reason.text.contains(worker);
+        reasons.iter().any(is_it).then_some(())
     })
     .await;
 }

@@ -19,6 +19,7 @@ mod fleet;
 mod frames;
 mod harness;
 mod knowledge;
+mod large_values;
 mod loss;
 mod payloads;
 mod program;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ganger_tests::oracle;
 use ganger_tests::planted::Planted;
-use ganger_tests::sim::run;
+use ganger_tests::sim::{Event, run};
 
 use crate::story;
 
@@ -22,10 +22,6 @@ struct Catch {
     text: String,
 }
 
-/// Shown in the table and not insisted on. Seen after 1,335 seeds once, and not within 2,000 since journals
-/// are carried in the simulation: too few runs let go of an outcome that a client still waits for.
-const TOO_RARE: [&str; 1] = ["scheduler: ForgottenUntold"];
-
 #[test]
 fn every_planted_bug_is_caught_within_2000_seeds() {
     // The message of a panic that a planted bug leads to is part of the verdict, not of the output.
@@ -38,8 +34,10 @@ fn every_planted_bug_is_caught_within_2000_seeds() {
             Some(catch) => {
                 let (profile, seed) = story(catch.story);
                 // What shows a bug must be right without it.
-                let wrong = crate::judge((profile, seed));
-                assert!(wrong.is_empty(), "{profile} {seed} fails without {bug}: {}", wrong[0]);
+                if let Some(wrong) = crate::judge((profile, seed)).first() {
+                    eprintln!("{profile} {seed} fails without {bug}: {wrong}");
+                    missed.push(bug.to_string());
+                }
                 if !wanted.is_empty() {
                     eprintln!("{}", catch.text);
                 }
@@ -56,7 +54,6 @@ fn every_planted_bug_is_caught_within_2000_seeds() {
     }
     let _ = std::panic::take_hook();
     println!("{table}");
-    missed.retain(|bug| !TOO_RARE.contains(&bug.as_str()));
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }
 
@@ -92,7 +89,10 @@ fn first_catch(bug: Planted) -> Option<Catch> {
 fn try_story(bug: Planted, n: u64) -> Option<Catch> {
     let (profile, seed) = story(n);
     let run = bug.during(|| run(seed, profile));
-    if let Some(violation) = oracle::check(&run.log, &run.facts).first() {
+    // Of a run that broke off under faults it is no news that they never ended: what broke it off is.
+    let faults_ended = run.log.iter().any(|(_, entry)| entry.event == Event::FaultsEnded);
+    let found = oracle::check(&run.log, &run.facts);
+    if let Some(violation) = found.iter().find(|violation| faults_ended || violation.invariant != "I12") {
         return Some(Catch { story: n, by: violation.invariant.to_owned(), text: violation.to_string() });
     }
     let failure = run.failures.first()?;

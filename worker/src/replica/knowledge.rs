@@ -3,11 +3,12 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dashmap::DashMap;
 use ganger_common::Revision;
+use ganger_common::limits::KNOWLEDGE_ENTRY_BYTES;
 
 /// A view of the worker's copy of the knowledge map. Cheap to clone, and always current: it changes while
 /// it is held.
@@ -20,6 +21,8 @@ pub struct Knowledge {
 struct Inner {
     map: DashMap<Name, (Revision, Bytes)>,
     revision: AtomicU64,
+    /// What the entries take, counted as the broker counts. Only the one replica changes it.
+    bytes: AtomicUsize,
 }
 
 impl Knowledge {
@@ -69,16 +72,37 @@ impl Knowledge {
     }
 
     pub(super) fn set(&self, topic: String, key: String, revision: Revision, value: Bytes) {
-        self.inner.map.insert(Name { topic, key }, (revision, value));
+        self.inner.bytes.fetch_add(entry_bytes(&topic, &key, &value), Ordering::Relaxed);
+        let names = entry_bytes(&topic, &key, &[]);
+        if let Some((_, old)) = self.inner.map.insert(Name { topic, key }, (revision, value)) {
+            self.inner.bytes.fetch_sub(names + old.len(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn remove(&self, topic: &str, key: &str) {
-        self.inner.map.remove(&(topic, key) as &dyn Pair);
+        if let Some((name, (_, value))) = self.inner.map.remove(&(topic, key) as &dyn Pair) {
+            self.inner.bytes.fetch_sub(entry_bytes(&name.topic, &name.key, &value), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
-        self.inner.map.retain(|name, _| keep(&name.topic, &name.key));
+        self.inner.map.retain(|name, (_, value)| {
+            let stays = keep(&name.topic, &name.key);
+            if !stays {
+                self.inner.bytes.fetch_sub(entry_bytes(&name.topic, &name.key, value), Ordering::Relaxed);
+            }
+            stays
+        });
     }
+
+    /// What the entries take.
+    pub(super) fn bytes(&self) -> usize {
+        self.inner.bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn entry_bytes(topic: &str, key: &str, value: &[u8]) -> usize {
+    KNOWLEDGE_ENTRY_BYTES + topic.len() + key.len() + value.len()
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

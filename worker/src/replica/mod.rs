@@ -11,6 +11,9 @@
 //! ```
 //! The revision never goes back while the broker's state is the same. When the broker has begun a new
 //! life, nobody can know whether its map is the continuation of the old one, so a snapshot is fetched.
+//!
+//! A broker bounds its map. One that does not keep to that bound is not followed: see
+//! [`REPLICA_BYTES_MAX`].
 
 mod feed;
 mod knowledge;
@@ -26,6 +29,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ganger_common::limits::KNOWLEDGE_BYTES_MAX;
 use ganger_common::{Epoch, Revision};
 
 use crate::random::Random;
@@ -35,6 +39,11 @@ use sync::Stage;
 
 /// Changes that came before the ones they follow, kept until these come. More are dropped and asked for.
 const EARLY_MAX: usize = 1_024;
+
+/// Most that a replica holds. Twice what a broker's map may hold: until a snapshot is complete, the entries
+/// of the last life stand beside those of the new one. A broker that sends more is broken or hostile; its
+/// map is dropped, and so is its connection.
+pub const REPLICA_BYTES_MAX: usize = 2 * KNOWLEDGE_BYTES_MAX;
 
 /// One change of the map, or one entry of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,6 +113,8 @@ pub struct Replica {
     /// The map is that of another life of the broker until a snapshot has been read to its end, whatever
     /// becomes of the connection meanwhile.
     owes_snapshot: bool,
+    /// There was more than a replica holds, which nobody has asked about yet.
+    has_overflowed: bool,
     last_req: u64,
     feed: Feed,
     random: Random,
@@ -121,6 +132,7 @@ impl Replica {
             early: BTreeMap::new(),
             stage: Stage::Detached,
             owes_snapshot: false,
+            has_overflowed: false,
             last_req: 0,
             feed: Feed::default(),
             random: Random(!seed),
@@ -188,6 +200,7 @@ impl Replica {
             // Of another life of the broker: the connection will tell about that one.
             Publication::Beat { .. } | Publication::Missing { .. } | Publication::Change { .. } => {}
         }
+        self.check_room();
     }
 
     /// The subscription that was asked for stands.
@@ -200,6 +213,12 @@ impl Replica {
     /// The subscription is gone, or did not come about.
     pub fn on_unsubscribed(&mut self, now: Time) {
         self.feed.on_unsubscribed(now, &mut self.random);
+    }
+
+    /// Whether the broker has sent more than [`REPLICA_BYTES_MAX`] since this was asked last. What had come
+    /// is dropped, and nothing more is taken in until the next welcome, which begins with a snapshot.
+    pub fn take_overflow(&mut self) -> bool {
+        std::mem::take(&mut self.has_overflowed)
     }
 
     /// Does what is due.
@@ -218,6 +237,21 @@ impl Replica {
     /// When there is something to do, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Time> {
         [self.feed.timeout(), self.sync_timeout()].into_iter().flatten().min()
+    }
+
+    fn check_room(&mut self) {
+        if self.knowledge.bytes() <= REPLICA_BYTES_MAX {
+            return;
+        }
+        self.has_overflowed = true;
+        self.stage = Stage::Detached;
+        // Without an epoch no publication counts, and the next welcome is like the first.
+        self.epoch = None;
+        self.owes_snapshot = false;
+        self.early.clear();
+        // First the revision: who reads it finds at least what it names.
+        self.set_applied(Revision(0));
+        self.knowledge.retain(|_, _| false);
     }
 
     fn set_applied(&mut self, revision: Revision) {

@@ -18,7 +18,7 @@ pub enum Publication {
         /// The change.
         change: Change,
     },
-    /// A change whose value must be fetched: it was too large to publish, or it was damaged.
+    /// A change whose value must be fetched: it is too large to be published, or it was damaged.
     Missing {
         /// The life of the broker's state.
         epoch: Epoch,
@@ -69,8 +69,11 @@ impl Publication {
         let missing = Self::Missing { epoch: delta.epoch, revision: delta.revision };
         let value = match delta.op {
             ChangeOp::Fetch => return Some(missing),
+            // What comes too early is kept, so that it must be small.
+            _ if body.len() > limits::PUBLISH_INLINE_BYTES_MAX => return Some(missing),
             _ if crc32fast::hash(body) != delta.checksum => return Some(missing),
-            ChangeOp::Put => Some(body.clone()),
+            // A copy: the map outlives the buffer of the connection, which a share would keep alive.
+            ChangeOp::Put => Some(Bytes::copy_from_slice(body)),
             ChangeOp::Delete => None,
         };
         let change =

@@ -42,6 +42,7 @@ pub(super) struct Snapshot {
     first: Option<Revision>,
     /// Topic and key of the last entry.
     after: Option<(String, String)>,
+    /// The names that it contains; all of them are in the map.
     seen: BTreeSet<(String, String)>,
 }
 
@@ -137,6 +138,7 @@ impl Replica {
             }
             _ => {}
         }
+        self.check_room();
     }
 
     fn on_changes(&mut self, now: Time, newest: Revision, changes: Vec<Change>) {
@@ -162,10 +164,12 @@ impl Replica {
         let is_empty = entries.is_empty();
         for entry in entries {
             let name = (entry.topic.clone(), entry.key.clone());
+            // A page that was not asked for names alone has values. A name without one is not remembered:
+            // what bounds the map bounds the names too.
             if let Some(value) = entry.value {
                 self.knowledge.set(entry.topic, entry.key, entry.revision, value);
+                snapshot.seen.insert(name.clone());
             }
-            snapshot.seen.insert(name.clone());
             snapshot.after = Some(name);
         }
         self.newest = self.newest.max(newest);

@@ -150,9 +150,7 @@ impl Incoming {
             ToWorker::Cancel(cancel) => Self::Cancel { leases: cancel.leases.0, code: cancel.code },
             ToWorker::Ack(ack) => Self::Ack { upto: ack.upto, stale: ack.stale.0 },
             ToWorker::Drain(drain) => Self::Drain { deadline: drain.deadline_ms.map(Duration::from_millis) },
-            ToWorker::Knowledge(reply) => {
-                Self::Knowledge { req: reply.req, answer: answer(reply.answer, frame) }
-            }
+            ToWorker::Knowledge(reply) => Self::Knowledge { req: reply.req, answer: answer(reply.answer) },
             ToWorker::Error(error) => Self::Error {
                 req: error.req,
                 code: error.code,
@@ -207,7 +205,8 @@ fn owned(frame: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
-fn answer(answer: KnowledgeAnswer<'_>, frame: &Bytes) -> Answer {
+/// Values are copied: the map outlives the frame, and a small value that shared it would keep all of it.
+fn answer(answer: KnowledgeAnswer<'_>) -> Answer {
     use crate::replica::Change;
     match answer {
         KnowledgeAnswer::Changes { revision, items } => {
@@ -215,7 +214,7 @@ fn answer(answer: KnowledgeAnswer<'_>, frame: &Bytes) -> Answer {
                 revision: item.revision,
                 topic: item.topic.0.to_owned(),
                 key: item.key.0.to_owned(),
-                value: item.value.map(|value| owned(frame, value.0)),
+                value: item.value.map(|value| Bytes::copy_from_slice(value.0)),
             };
             Answer::Changes { newest: revision, changes: items.into_iter().map(change).collect() }
         }
@@ -224,7 +223,7 @@ fn answer(answer: KnowledgeAnswer<'_>, frame: &Bytes) -> Answer {
                 revision: item.revision,
                 topic: item.topic.0.to_owned(),
                 key: item.key.0.to_owned(),
-                value: item.value.map(|value| owned(frame, value.0)),
+                value: item.value.map(|value| Bytes::copy_from_slice(value.0)),
             };
             Answer::Entries { newest: revision, entries: items.into_iter().map(entry).collect(), more }
         }

@@ -12,6 +12,7 @@ use super::config::{RECONNECT_PAUSE_MIN, REVISION_INTERVAL, WELCOME_WITHIN};
 use super::effect::{Effect, Outgoing, StopReason};
 use super::hold::State;
 use super::input::{Incoming, Opening};
+use crate::replica::REPLICA_BYTES_MAX;
 use crate::time::Time;
 
 /// Where the connection is in its life.
@@ -232,6 +233,14 @@ impl Session {
         // drops it right away be asked without pause.
         self.tries = 0;
         self.replica.on_newest(now, revision);
+    }
+
+    /// A broker that does not bound its map would fill the memory of every worker.
+    pub(super) fn on_overflow(&mut self, now: Time) {
+        if matches!(self.link, Link::Greeting { .. } | Link::Open(_)) {
+            let reason = format!("the broker sent more than {REPLICA_BYTES_MAX} bytes of knowledge");
+            self.disconnect(now, &reason);
+        }
     }
 
     fn on_error(

@@ -107,6 +107,9 @@ impl Session {
             Input::Drain { deadline } => self.drain(now, deadline),
             Input::Stop => self.stop_now(),
         }
+        if self.replica.take_overflow() {
+            self.on_overflow(now);
+        }
         self.leave_if_empty();
     }
 

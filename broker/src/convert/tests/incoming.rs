@@ -237,9 +237,10 @@ fn small_payloads_are_copied_and_large_ones_shared_with_the_message() {
     else {
         panic!()
     };
-    let is_shared = |task: &NewTask| frame.as_ptr_range().contains(&task.payload.as_ptr());
+    let bytes = |task: &NewTask| task.payload.inline().unwrap().clone();
+    let is_shared = |task: &NewTask| frame.as_ptr_range().contains(&bytes(task).as_ptr());
     assert!(!is_shared(&tasks[0]) && is_shared(&tasks[1]));
-    assert_eq!((&tasks[0].payload[..], &tasks[1].payload[..]), (&b"small"[..], LARGE));
+    assert_eq!((&bytes(&tasks[0])[..], &bytes(&tasks[1])[..]), (&b"small"[..], LARGE));
     assert!(Arc::ptr_eq(&tasks[0].kind, &tasks[1].kind), "one name for both");
 }
 

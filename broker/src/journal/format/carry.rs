@@ -112,7 +112,7 @@ fn write_outcome(to: &mut Writer<'_>, settled: &CarriedOutcome) {
     to.uint(encode::cause_code(*cause));
     to.wall(*at);
     to.option(*worker, encode::worker_id);
-    to.bytes(result);
+    to.data(result);
 }
 
 fn read_outcome(from: &mut Reader<'_>) -> Result<CarriedOutcome> {
@@ -122,7 +122,7 @@ fn read_outcome(from: &mut Reader<'_>) -> Result<CarriedOutcome> {
         cause: decode::code(from, "a cause", decode::cause)?,
         at: from.wall("when it was settled")?,
         worker: from.option(decode::worker_id)?,
-        result: from.bytes("a result")?,
+        result: from.data("a result")?,
     })
 }
 

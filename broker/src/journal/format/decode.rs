@@ -4,28 +4,54 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ganger_common::{Account, Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId};
-use ganger_scheduler::Lsn;
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{AttemptEnded, Cause, Change, Record, Settlement};
+use ganger_scheduler::{Data, Lsn, Stored};
 
 use super::read::Reader;
+use super::write::{Span, Spans};
 use super::{FormatError, VERSION, carry, tag};
 
 type Result<T> = std::result::Result<T, FormatError>;
 
 /// Reads bodies. It remembers the names of kinds, so that a million tasks of one kind share one name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     kinds: HashSet<Arc<str>>,
+    /// Payloads and results of so many bytes are named and not copied.
+    stored_min: usize,
+}
+
+impl Default for Decoder {
+    /// Copies all bytes.
+    fn default() -> Self {
+        Self::naming(usize::MAX)
+    }
 }
 
 impl Decoder {
+    /// Names payloads and results of so many bytes or more.
+    pub(crate) fn naming(stored_min: usize) -> Self {
+        Self { kinds: HashSet::new(), stored_min }
+    }
+
     /// Reads a body of so many records, and hands them over one by one.
     ///
     /// # Errors
     /// When the bytes are not such records, to the last byte. Those before were handed over.
     pub fn decode(&mut self, body: &[u8], expected: u64, mut each: impl FnMut(Record)) -> Result<()> {
-        let mut from = Reader::new(body);
+        self.decode_from(Lsn(0), body, expected, |record, _| each(record))
+    }
+
+    /// The same, the first record having this number; each comes with where the values stand that it names.
+    pub(crate) fn decode_from(
+        &mut self,
+        first: Lsn,
+        body: &[u8],
+        expected: u64,
+        mut each: impl FnMut(Record, &[(Stored, Span)]),
+    ) -> Result<()> {
+        let mut from = Reader::noting(body, Spans::from(self.stored_min));
         let found = from.uint("the format version")?;
         if found == 0 || found > VERSION {
             return Err(FormatError::Version { found });
@@ -36,7 +62,9 @@ impl Decoder {
             if found > expected {
                 break;
             }
-            each(self.record(&mut from)?);
+            let mut record = self.record(&mut from)?;
+            let named = name(&mut record, Lsn(first.0 + found - 1), &mut from.spans);
+            each(record, &named);
         }
         match found == expected {
             true => Ok(()),
@@ -127,7 +155,7 @@ impl Decoder {
             *kind = Some(self.kind(name));
         }
         let kind = kind.clone().ok_or_else(|| from.expected(1, "the kind of the first task"))?;
-        let payload = from.bytes("a payload")?;
+        let payload = from.data("a payload")?;
         let options = from.option(options)?.map(Box::new);
         Ok(NewTask { id, kind, payload, options })
     }
@@ -145,6 +173,22 @@ impl Decoder {
 fn account(from: &mut Reader<'_>) -> Result<Account> {
     let bytes = from.bin("an account")?;
     bytes.try_into().map(Account).map_err(|_| from.expected(0, "an account of 32 bytes"))
+}
+
+/// Gives the values of a record that were not copied the names that they have.
+fn name(record: &mut Record, lsn: Lsn, spans: &mut Spans) -> Vec<(Stored, Span)> {
+    if spans.found.is_empty() {
+        return Vec::new();
+    }
+    let values = record.values_mut().filter_map(|(index, data)| match data {
+        Data::Stored(stored) => Some((index, stored)),
+        Data::Inline(_) => None,
+    });
+    let named = values.zip(spans.found.drain(..)).map(|((index, stored), span)| {
+        (stored.lsn, stored.index) = (lsn, index);
+        (*stored, span)
+    });
+    named.collect()
 }
 
 fn options(from: &mut Reader<'_>) -> Result<TaskOptions> {
@@ -192,7 +236,7 @@ fn settlement(from: &mut Reader<'_>) -> Result<Settlement> {
         attempt: attempt(from)?,
         worker: from.option(worker_id)?,
         cause: code(from, "a cause", cause)?,
-        result: from.bytes("a result")?,
+        result: from.data("a result")?,
         ended: from.option(attempt_ended)?.map(Box::new),
     })
 }

@@ -7,7 +7,7 @@ use ganger_common::{TaskId, TaskOptions, WorkerId};
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{AttemptEnded, Cause, Change, Record, Settlement};
 
-use super::write::Writer;
+use super::write::{Spans, Writer};
 use super::{VERSION, carry, tag};
 
 /// Begins a body: the version of the format.
@@ -16,8 +16,16 @@ pub fn begin(body: &mut Vec<u8>) {
 }
 
 /// Appends a record to a body that was begun.
+///
+/// # Panics
+/// When the record only names a payload or a result: whoever writes it fetches that first.
 pub fn encode(record: &Record, body: &mut Vec<u8>) {
-    let mut to = Writer::new(body);
+    encode_noting(record, body, Spans::from(usize::MAX));
+}
+
+/// The same, and says where large values stand in the body.
+pub(crate) fn encode_noting(record: &Record, body: &mut Vec<u8>, spans: Spans) -> Spans {
+    let mut to = Writer::noting(body, spans);
     match record {
         Record::Started { epoch } => {
             to.array(2);
@@ -96,6 +104,7 @@ pub fn encode(record: &Record, body: &mut Vec<u8>) {
             to.uint(from.0);
         }
     }
+    to.into_spans()
 }
 
 /// A task as it was handed in. Its kind is nil where it is that of the task before: tasks that come
@@ -107,7 +116,7 @@ pub(crate) fn new_task<'a>(to: &mut Writer<'_>, task: &'a NewTask, kind: &mut Op
         Some(before) if *before == task.kind => to.nil(),
         _ => to.text(&task.kind),
     }
-    to.bytes(&task.payload);
+    to.data(&task.payload);
     to.option(task.options.as_deref(), options);
 }
 
@@ -164,7 +173,7 @@ fn settlement(to: &mut Writer<'_>, settlement: &Settlement) {
     to.uint(u64::from(attempt.0));
     to.option(*worker, worker_id);
     to.uint(cause_code(*cause));
-    to.bytes(result);
+    to.data(result);
     to.option(ended.as_deref(), attempt_ended);
 }
 

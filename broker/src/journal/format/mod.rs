@@ -17,7 +17,9 @@ mod write;
 mod tests;
 
 pub use decode::Decoder;
+pub(crate) use encode::encode_noting;
 pub use encode::{begin, encode};
+pub(crate) use write::{Span, Spans};
 
 /// The version of the format that this broker writes. It reads every version up to this one.
 pub const VERSION: u64 = 1;

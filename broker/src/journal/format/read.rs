@@ -1,23 +1,27 @@
 //! MessagePack, read from memory: the counterpart of [`write`](super::write), strict.
 
 use bytes::Bytes;
-use ganger_scheduler::Wall;
+use ganger_scheduler::{Data, Lsn, Stored, Wall};
 use rmp::Marker;
 
 use super::FormatError;
+use super::write::Spans;
 
 /// Reads values one after the other.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     all: &'a [u8],
     at: usize,
+    /// Payloads and results that are large are named instead of copied.
+    pub(crate) spans: Spans,
 }
 
 type Result<T> = std::result::Result<T, FormatError>;
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(all: &'a [u8]) -> Self {
-        Self { all, at: 0 }
+    /// Reads, and notes where large values stand instead of copying them.
+    pub(crate) fn noting(all: &'a [u8], spans: Spans) -> Self {
+        Self { all, at: 0, spans }
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
@@ -99,6 +103,17 @@ impl<'a> Reader<'a> {
     /// that is still wanted.
     pub(crate) fn bytes(&mut self, what: &'static str) -> Result<Bytes> {
         self.bin(what).map(Bytes::copy_from_slice)
+    }
+
+    /// A payload or a result. One that is large is named after its place among those that were noted: the
+    /// record that it is in is not known here.
+    pub(crate) fn data(&mut self, what: &'static str) -> Result<Data> {
+        let value = self.bin(what)?;
+        if !self.spans.note(self.at, value) {
+            return Ok(Data::Inline(Bytes::copy_from_slice(value)));
+        }
+        let (index, len) = (self.spans.found.len() as u32 - 1, value.len() as u32);
+        Ok(Data::Stored(Stored { lsn: Lsn(0), index, len }))
     }
 
     pub(crate) fn id(&mut self, what: &'static str) -> Result<[u8; 16]> {

@@ -2,7 +2,7 @@
 //!
 //! - `open`: what can be said of a directory before its batches are read. `reading`: the batches.
 //! - `schema`: tables and header. `tending`: what is done beside writing. `extent`: how much there is.
-//! - `survey`: a journal that no broker has. `fault`: what SQLite says.
+//! - `values`: payloads and results that are read back. `survey`: a journal that no broker has. `fault`: what SQLite says.
 
 mod extent;
 mod fault;
@@ -11,6 +11,7 @@ mod reading;
 mod schema;
 mod survey;
 mod tending;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use ganger_common::Epoch;
-use ganger_scheduler::{Lsn, Record};
+use ganger_scheduler::{Lsn, Record, Stored};
 use rusqlite::Connection;
 
 pub use open::JournalOptions;
@@ -28,7 +29,7 @@ pub use survey::{Survey, survey};
 use super::chain::Link;
 use super::directory::{Directory, io_error};
 use super::error::{JournalError, StoreFailure};
-use super::format;
+use super::format::{self, Span, Spans};
 use super::mark::{Mark, MarkFile};
 use super::space::Room;
 use super::{Journal, Recovered, Usage};
@@ -38,6 +39,7 @@ use fault::{damaged, is_full};
 pub(crate) use open::wall_now;
 use open::{Head, Opened};
 use reading::Break;
+use values::Values;
 
 /// A body is closed once it has grown to this. A batch that is larger becomes several rows of one
 /// transaction, so that recovery never holds much more than this of what it reads.
@@ -75,6 +77,9 @@ struct Ready {
     link: Link,
     epoch: Epoch,
     extent: Extent,
+    values: Values,
+    /// Payloads and results of so many bytes or more are among them.
+    stored_min: usize,
     /// Some of what was let go may still be there.
     is_trimming: bool,
     /// There may be too many free pages.
@@ -126,8 +131,8 @@ impl Journal for SqliteJournal {
             State::Unread(opened) => opened,
             State::Ready(_) | State::Failed => return Err(JournalError::Failed),
         };
-        let (mut extent, mut lost) = (Extent::default(), opened.lost);
-        let (end, epoch) = opened.records(each, &mut extent, |_| {})?;
+        let (mut found, mut lost) = (Kept::default(), opened.lost);
+        let (end, epoch) = opened.records(each, self.options.stored_min, &mut found, |_| {})?;
         let end = match end {
             Ok(end) => end,
             Err(Break { damage, end }) if self.options.accept_loss => {
@@ -137,7 +142,7 @@ impl Journal for SqliteJournal {
             Err(Break { damage, .. }) => return Err(damaged(&opened.directory.database(), damage)),
         };
         let mark = Mark { journal: opened.head.id, lsn: end.last, epoch, link: end.link };
-        let ready = Ready::begin(*opened, mark, extent, &self.options)?;
+        let ready = Ready::begin(*opened, mark, found, &self.options)?;
         self.state = State::Ready(Box::new(ready));
         Ok(Recovered { last: end.last, epoch, lost })
     }
@@ -163,6 +168,11 @@ impl Journal for SqliteJournal {
         self.settle(result)
     }
 
+    fn read_value(&mut self, stored: Stored, into: &mut Vec<u8>, most: usize) -> Result<bool, JournalError> {
+        let result = self.ready()?.read_value(stored, into, most);
+        self.settle(result)
+    }
+
     fn usage(&self) -> Usage {
         match &self.state {
             State::Ready(ready) => ready.usage(),
@@ -184,12 +194,13 @@ impl Ready {
     fn begin(
         opened: Opened,
         mark: Mark,
-        extent: Extent,
+        found: Kept,
         options: &JournalOptions,
     ) -> Result<Self, JournalError> {
-        let Opened { db, head, mark: found, directory, .. } = opened;
+        let Kept { extent, values } = found;
+        let Opened { db, head, mark: before, directory, .. } = opened;
         let path = directory.mark();
-        let mut file = match found {
+        let mut file = match before {
             Some((before, place)) if before.lsn <= mark.lsn => {
                 MarkFile::open(&path, before, place).map_err(io_error("open", &path))?
             }
@@ -218,6 +229,8 @@ impl Ready {
             link: mark.link,
             epoch: mark.epoch,
             extent,
+            values,
+            stored_min: options.stored_min,
             is_trimming: head.trimmed > head.first,
             is_roomy: true,
             wal_bytes,
@@ -246,12 +259,18 @@ impl Ready {
         self.tend_what_is_urgent()?;
         let written = match self.write(batch) {
             Ok(written) => written,
-            Err(error) if is_full(&error) && self.db.is_autocommit() => {
+            Err(Unwritten::Database(error)) if is_full(&error) && self.db.is_autocommit() => {
                 self.room.ran_out();
                 return Err(JournalError::Full { dir: self.directory.path().to_owned(), lsn: first });
             }
-            Err(error) => return Err(JournalError::Write { lsn: first, source: error.into() }),
+            Err(Unwritten::Database(error)) => {
+                return Err(JournalError::Write { lsn: first, source: error.into() });
+            }
+            Err(Unwritten::Value(error)) => return Err(error),
         };
+        for (row, stored, span) in written.values {
+            self.values.add(row, stored, span);
+        }
         self.last = written.last;
         self.link = written.link;
         self.extent.add(written.last, written.bytes);
@@ -269,31 +288,34 @@ impl Ready {
     }
 
     /// Writes a batch as one transaction, which SQLite syncs before it returns.
-    fn write(&mut self, batch: &[(Lsn, Record)]) -> rusqlite::Result<Written> {
+    fn write(&mut self, batch: &[(Lsn, Record)]) -> Result<Written, Unwritten> {
         let transaction = self.db.unchecked_transaction()?;
         let wall = wall_now();
-        let mut written = Written { last: self.last, link: self.link, bytes: 0, rows: 0 };
+        let mut written = Written { last: self.last, link: self.link, bytes: 0, rows: 0, values: Vec::new() };
+        let mut body = std::mem::take(&mut self.body);
         let mut records = batch.iter().peekable();
         while let Some((first, _)) = records.peek() {
-            self.body.clear();
-            format::begin(&mut self.body);
-            while self.body.len() < BODY_BYTES_TARGET
+            body.clear();
+            format::begin(&mut body);
+            while body.len() < BODY_BYTES_TARGET
                 && let Some((lsn, record)) = records.next()
             {
-                format::encode(record, &mut self.body);
+                let whole = self.with_values(record).map_err(Unwritten::Value)?;
+                let spans = Spans::from(self.stored_min);
+                let spans = format::encode_noting(whole.as_ref().unwrap_or(record), &mut body, spans);
+                written.note(*first, *lsn, record, spans);
                 written.last = *lsn;
             }
-            written.link = written.link.next(*first, written.last, wall, &self.body);
+            written.link = written.link.next(*first, written.last, wall, &body);
             let mut insert = transaction.prepare_cached("INSERT INTO batches VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            let row = (first.0 as i64, written.last.0 as i64, wall as i64, &self.body[..], &written.link.0);
+            let row = (first.0 as i64, written.last.0 as i64, wall as i64, &body[..], &written.link.0);
             insert.execute(row)?;
-            written.bytes += self.body.len() as u64;
+            written.bytes += body.len() as u64;
             written.rows += 1;
         }
         transaction.commit()?;
-        if self.body.capacity() > 2 * BODY_BYTES_TARGET {
-            self.body = Vec::new(); // One record was huge; the next ones will not be.
-        }
+        // If one record was huge, the next ones will not be.
+        self.body = if body.capacity() > 2 * BODY_BYTES_TARGET { Vec::new() } else { body };
         Ok(written)
     }
 
@@ -302,6 +324,7 @@ impl Ready {
             first: self.head.first.max(self.trimmed),
             last: self.last,
             log_bytes: self.extent.bytes(),
+            values: self.values.len() as u64,
             is_short_of_room: self.room.is_short(),
             batches: self.batches,
             records: self.records,
@@ -326,10 +349,45 @@ impl Ready {
 const WAL_BYTES_A_ROW: u64 = 4 * schema::PAGE_BYTES;
 
 /// What a transaction has written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Written {
     last: Lsn,
     link: Link,
     bytes: u64,
     rows: u64,
+    /// Large values and their rows.
+    values: Vec<(Lsn, Stored, Span)>,
+}
+
+impl Written {
+    /// A record has gone into a row.
+    fn note(&mut self, row: Lsn, lsn: Lsn, record: &Record, spans: Spans) {
+        if spans.found.is_empty() {
+            return;
+        }
+        let large = record.values().filter(|(_, data)| data.len() >= spans.min);
+        let named = large.map(|(index, data)| Stored { lsn, index, len: data.len() as u32 });
+        self.values.extend(named.zip(spans.found).map(|(stored, span)| (row, stored, span)));
+    }
+}
+
+/// Why a batch was not written.
+enum Unwritten {
+    /// The database did not take it.
+    Database(rusqlite::Error),
+    /// A value that it names could not be read.
+    Value(JournalError),
+}
+
+impl From<rusqlite::Error> for Unwritten {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What is remembered of the batches that are there.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) extent: Extent,
+    pub(crate) values: Values,
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ganger_common::Epoch;
+use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_scheduler::Lsn;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -30,6 +31,8 @@ pub struct JournalOptions {
     pub accept_loss: bool,
     /// Room that must be left on the disk: below it, room counts as short.
     pub reserve_bytes: u64,
+    /// Payloads and results of so many bytes or more are handed over by name, and can be read back.
+    pub stored_min: usize,
     /// How large SQLite's log may become before it is moved into the database. What is moved at a time is
     /// what a batch may have to wait for; a smaller log is moved more often.
     pub wal_bytes: u64,
@@ -44,7 +47,7 @@ impl JournalOptions {
     /// The journal in this directory, with the usual settings.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         let (reserve_bytes, wal_bytes) = (Self::RESERVE_BYTES, Self::WAL_BYTES);
-        Self { dir: dir.into(), accept_loss: false, reserve_bytes, wal_bytes }
+        Self { dir: dir.into(), accept_loss: false, reserve_bytes, stored_min: STORED_BYTES_MIN, wal_bytes }
     }
 }
 

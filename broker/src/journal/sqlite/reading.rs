@@ -8,7 +8,7 @@ use crate::journal::chain::Link;
 use crate::journal::error::{Damage, JournalError};
 use crate::journal::format::{Decoder, FormatError, VERSION};
 
-use super::extent::Extent;
+use super::Kept;
 use super::fault::{damaged, opening};
 use super::open::{Opened, wall_now};
 
@@ -78,24 +78,26 @@ impl Opened {
     pub(crate) fn records(
         &self,
         each: &mut dyn FnMut(Lsn, Record),
-        extent: &mut Extent,
+        stored_min: usize,
+        kept: &mut Kept,
         mut seen: impl FnMut(&Batch<'_>),
     ) -> Result<(Result<End, Break>, Epoch), JournalError> {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::naming(stored_min);
         let mut epoch = self.head.epoch.max(self.mark.map_or(Epoch(0), |(mark, _)| mark.epoch));
         let end = self.batches(|batch| {
             seen(batch);
             if batch.last < self.head.trimmed {
                 return Ok(());
             }
-            extent.add(batch.last, batch.body.len() as u64);
+            kept.extent.add(batch.last, batch.body.len() as u64);
             let count = batch.last.0 - batch.first.0 + 1;
             let mut lsn = batch.first;
-            let decoded = decoder.decode(batch.body, count, |record| {
+            let decoded = decoder.decode_from(batch.first, batch.body, count, |record, values| {
                 if let Record::Started { epoch: begun } = &record {
                     epoch = epoch.max(*begun);
                 }
                 if lsn >= self.head.trimmed {
+                    values.iter().for_each(|(stored, span)| kept.values.add(batch.first, *stored, *span));
                     each(lsn, record);
                 }
                 lsn.0 += 1;

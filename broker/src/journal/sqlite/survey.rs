@@ -10,7 +10,7 @@ use crate::journal::directory::Directory;
 use crate::journal::error::JournalError;
 use crate::journal::mark::Mark;
 
-use super::extent::Extent;
+use super::Kept;
 use super::fault::damaged;
 use super::open::Opened;
 
@@ -54,8 +54,8 @@ pub fn survey(dir: &Path, each: &mut dyn FnMut(Lsn, Record)) -> Result<Survey, J
         bytes: 0,
         written: None,
     };
-    let mut extent = Extent::default();
-    let (end, epoch) = opened.records(each, &mut extent, |batch| {
+    let mut kept = Kept::default();
+    let (end, epoch) = opened.records(each, usize::MAX, &mut kept, |batch| {
         survey.batches += 1;
         survey.bytes += batch.body.len() as u64;
         let oldest = survey.written.map_or(batch.wall, |(oldest, _)| oldest);

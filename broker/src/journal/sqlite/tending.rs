@@ -35,6 +35,7 @@ impl Ready {
             // What stands at the end always stays: it says where the journal goes on.
             self.trimmed = before.min(self.last);
             self.extent.trim(self.trimmed);
+            self.values.trim(self.trimmed);
             self.is_trimming = true;
         }
     }

@@ -1,6 +1,5 @@
 //! What only shows from within: failing writes and full disks.
 
-use bytes::Bytes;
 use ganger_common::TaskId;
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::{Lsn, Record, Wall};
@@ -18,7 +17,7 @@ fn fresh(folder: &TempDir) -> SqliteJournal {
 
 /// A batch of one record that takes about this much.
 fn batch(lsn: u64, bytes: usize) -> Vec<(Lsn, Record)> {
-    let payload = Bytes::from(vec![lsn as u8; bytes]);
+    let payload = vec![lsn as u8; bytes].into();
     let task = NewTask { id: TaskId::from_bytes([7; 16]), kind: "large".into(), payload, options: None };
     vec![(Lsn(lsn), Record::Accepted { at: Wall(lsn), tasks: vec![task] })]
 }

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 
-use bytes::Bytes;
-use ganger_scheduler::Record;
 use ganger_scheduler::record::{AttemptEnded, CarriedOutcome, CarriedTask, Cause};
+use ganger_scheduler::{Data, Record};
 use serde_json::{Value, json};
 
 use super::{ToolError, state};
@@ -84,7 +83,9 @@ fn cause_word(cause: Cause) -> &'static str {
     }
 }
 
-fn hex(bytes: &Bytes) -> Value {
+/// Tools have every value at hand.
+fn hex(data: &Data) -> Value {
+    let bytes = data.inline().map_or(&[][..], |bytes| &bytes[..]);
     let mut digits = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         let _ = write!(digits, "{byte:02x}"); // Writing into a text cannot fail.

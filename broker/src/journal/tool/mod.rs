@@ -98,7 +98,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Whoever reads has seen enough.
         Err(ToolError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ganger journal: {}", in_one_line(&error));
+            eprintln!("ganger journal: {}", crate::error::in_one_line(&error));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -128,18 +128,4 @@ fn exit_code(error: &ToolError) -> u8 {
         ToolError::Journal(JournalError::Damaged { .. }) | ToolError::Recovery(_) => DAMAGED,
         ToolError::Journal(_) | ToolError::Output(_) => FAILED,
     }
-}
-
-/// An error with what led to it, where it does not say so itself.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let reason = cause.to_string();
-        if !text.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        source = cause.source();
-    }
-    text.replace('\n', " ")
 }

@@ -32,7 +32,12 @@ pub(crate) fn number(id: TaskId) -> u32 {
 }
 
 pub(crate) fn task(n: u32) -> NewTask {
-    NewTask { id: id(n), kind: KIND.into(), payload: Bytes::from(format!("payload {n}")), options: None }
+    NewTask {
+        id: id(n),
+        kind: KIND.into(),
+        payload: format!("payload {n}").into_bytes().into(),
+        options: None,
+    }
 }
 
 pub(crate) fn tasks(numbers: impl IntoIterator<Item = u32>) -> Vec<NewTask> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ganger_common::{ConnId, Revision};
 use ganger_scheduler::effect::{ClientReply, Effect, Publication, WorkerCommand};
 use ganger_scheduler::input::{ClientRequest, Input, WorkerRequest};
-use ganger_scheduler::{Config, Lsn, Now, Record, Scheduler, Time, Wall};
+use ganger_scheduler::{Config, Data, Lsn, Now, Record, Scheduler, Stored, Time, Wall};
 
 pub(crate) use clients::Client;
 pub(crate) use make::*;
@@ -171,7 +171,8 @@ impl Desk {
         loop {
             while let Some(effect) = self.scheduler.poll_effect() {
                 match effect {
-                    Effect::Append { lsn, record } => {
+                    Effect::Append { lsn, mut record } => {
+                        self.copy_values(&mut record);
                         assert_eq!(lsn.0, self.last_lsn() + 1, "records are numbered without gaps");
                         self.journal.push((lsn, record));
                     }
@@ -185,6 +186,24 @@ impl Desk {
             }
             self.tell_journaled();
         }
+    }
+
+    /// What only names values is written with the values, as a journal does it.
+    fn copy_values(&self, record: &mut Record) {
+        for (_, data) in record.values_mut() {
+            if let Data::Stored(stored) = data {
+                *data = self.value(*stored);
+            }
+        }
+    }
+
+    /// What the journal reads back for a name: only from what is safe and was not let go.
+    pub(crate) fn value(&self, stored: Stored) -> Data {
+        let mut kept = self.journal[self.gone..self.safe].iter();
+        let (_, record) = kept.find(|(lsn, _)| *lsn == stored.lsn).expect("a record that is there");
+        let (_, data) = record.values().find(|(index, _)| *index == stored.index).expect("a value of it");
+        assert_eq!((data.len(), data.stored()), (stored.len as usize, None));
+        data.clone()
     }
 
     fn last_lsn(&self) -> u64 {

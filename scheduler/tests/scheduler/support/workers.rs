@@ -42,8 +42,33 @@ impl Desk {
 
     /// The same incarnation on a new connection, with what it holds.
     pub(crate) fn come_back(&mut self, worker: &Worker, holding: &[Held]) -> Worker {
+        let worker = self.come_back_waiting(worker, holding);
+        // A worker whose tasks run already makes nothing of being told that they may.
+        let now = self.scheduler.config().epoch;
+        self.pick(|effect| match effect {
+            Effect::ToWorker { conn, command: WorkerCommand::Start { leases } } if *conn == worker.conn => {
+                leases.iter().all(|lease| lease.epoch != now).then_some(())
+            }
+            _ => None,
+        });
+        worker
+    }
+
+    /// The same of a worker that may wait to be told that it may run what it holds.
+    pub(crate) fn come_back_waiting(&mut self, worker: &Worker, holding: &[Held]) -> Worker {
         self.mute(worker);
         self.join(WorkerHello { holding: holding.to_vec(), ..worker.hello.clone() })
+    }
+
+    /// Leases that a worker was told to run.
+    pub(crate) fn told_to_run(&mut self, worker: &Worker) -> Vec<Lease> {
+        let told = self.pick(|effect| match effect {
+            Effect::ToWorker { conn, command: WorkerCommand::Start { leases } } if *conn == worker.conn => {
+                Some(leases.clone())
+            }
+            _ => None,
+        });
+        told.concat()
     }
 
     pub(crate) fn join(&mut self, hello: WorkerHello) -> Worker {

@@ -1,6 +1,7 @@
 //! Publications and answers in, questions and the map out.
 
 mod publications;
+mod room;
 mod subscribing;
 mod syncing;
 

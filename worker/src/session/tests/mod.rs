@@ -2,6 +2,7 @@
 //! comparison.
 
 mod connecting;
+mod knowing;
 mod leaving;
 mod tasks;
 mod telling;

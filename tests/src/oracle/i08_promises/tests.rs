@@ -1,0 +1,141 @@
+//! The rule against logs made by hand.
+
+use ganger_common::{AttemptEnd, Outcome, Revision};
+
+use crate::oracle::script::*;
+use crate::sim::log::{Fact, Promise};
+
+#[test]
+fn promises_after_the_sync_pass() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).run_through(1);
+    let lease = script.lease(1, 1);
+    script.acknowledge(1, lease).promise(Promise::RevisionNamed(Revision(0)));
+    script.passes(super::check);
+}
+
+#[test]
+fn an_acceptance_waits_for_the_sync() {
+    let mut script = Script::journal();
+    script.submit(1).append_accepted(1).promise(Promise::Accepted(id(1))).sync();
+    script.fails(super::check, "I8", "needs record 1");
+}
+
+#[test]
+fn an_acceptance_has_a_record() {
+    let mut script = Script::journal();
+    script.submit(1).promise(Promise::Accepted(id(1)));
+    script.fails(super::check, "I8", "no record");
+}
+
+#[test]
+fn an_outcome_waits_for_the_sync() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).run(1).append_settled(1, Outcome::Succeeded, 1);
+    script.promise_outcome(1, Outcome::Succeeded, 1);
+    script.fails(super::check, "I8", "needs record 2");
+}
+
+#[test]
+fn an_end_is_acknowledged_after_the_sync() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
+    script.attempt_ended(1, 1, 1, AttemptEnd::Failed);
+    let lease = script.lease(1, 1);
+    script.acknowledge(1, lease);
+    script.fails(super::check, "I8", "needs record 2");
+}
+
+#[test]
+fn a_failure_that_is_acknowledged_and_not_stale_is_on_record() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
+    let lease = script.lease(1, 1);
+    script.acknowledge(1, lease);
+    script.fails(super::check, "I8", "no record");
+}
+
+#[test]
+fn a_failure_of_the_last_life_is_on_record_too() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1);
+    let lease = script.lease(1, 1);
+    script.restart().report_lease(1, lease, AttemptEnd::Failed).acknowledge(1, lease);
+    script.fails(super::check, "I8", "no record");
+}
+
+#[test]
+fn a_failure_of_the_last_life_is_not_stale_while_nobody_else_has_the_task() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1);
+    let lease = script.lease(1, 1);
+    script.restart().report_lease(1, lease, AttemptEnd::Failed).stale(1, lease);
+    script.fails(super::check, "I8", "nobody else");
+}
+
+#[test]
+fn a_failure_that_changes_nothing_needs_no_record_and_none_of_another_with_its_number() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1);
+    let old = script.lease(1, 1);
+    script.restart().give(1, 2, 1).report(1, 2, 1, AttemptEnd::Failed);
+    script.report_lease(1, old, AttemptEnd::Failed).attempt_ended(1, 2, 1, AttemptEnd::Failed);
+    script.stale(1, old).acknowledge(1, old);
+    script.passes(super::check);
+    let new = script.lease(1, 1);
+    script.acknowledge(2, new);
+    script.fails(super::check, "I8", "needs record");
+}
+
+#[test]
+fn one_worker_may_have_an_attempt_of_the_same_number_in_two_lives() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1);
+    let old = script.lease(1, 1);
+    script.restart().give(1, 1, 1).report_lease(1, old, AttemptEnd::Failed);
+    script.report(1, 1, 1, AttemptEnd::Failed).attempt_ended(1, 1, 1, AttemptEnd::Failed);
+    script.stale(1, old).acknowledge(1, old);
+    script.passes(super::check);
+    let new = script.lease(1, 1);
+    script.acknowledge(1, new);
+    script.fails(super::check, "I8", "needs record");
+}
+
+#[test]
+fn a_success_that_settled_its_task_is_acknowledged_after_the_sync() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).run(1).append_settled(1, Outcome::Succeeded, 1);
+    let lease = script.lease(1, 1);
+    script.acknowledge(1, lease);
+    script.fails(super::check, "I8", "needs record 2");
+}
+
+#[test]
+fn a_task_is_not_given_out_before_it_is_safe() {
+    let mut script = Script::journal();
+    script.submit(1).append_accepted(1).give(1, 1, 1);
+    script.fails(super::check, "I8", "is given out");
+}
+
+#[test]
+fn a_revision_is_named_after_the_sync() {
+    let mut script = Script::journal();
+    let (topic, key) = ("topic".to_owned(), "key".to_owned());
+    script.append(Fact::Knowledge { revision: Revision(1), topic, key, value: None });
+    script.promise(Promise::RevisionNamed(Revision(1)));
+    script.fails(super::check, "I8", "needs record 1");
+}
+
+#[test]
+fn a_cancellation_has_a_record() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).promise(Promise::Cancelled(id(1)));
+    script.fails(super::check, "I8", "no record");
+}
+
+#[test]
+fn what_was_lost_with_the_disk_is_no_ground_for_a_promise() {
+    let mut script = Script::journal();
+    script.submit(1).append_accepted(1).lose_and_restart().promise(Promise::Accepted(id(1)));
+    script.fails(super::check, "I8", "no record");
+}
