@@ -9,7 +9,9 @@ use ganger_common::message::Durability;
 use ganger_transport::Endpoint;
 
 use crate::settings::{Given, Origin, parse};
-use crate::values::{LogFormat, count, durability, endpoint, filter, log_format, path, size, span, switch};
+use crate::values::{
+    LogFormat, count, durability, endpoint, file, filter, log_format, path, size, span, switch,
+};
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $ty:ty = $read:expr, $value:literal, $env:literal, $default:literal;)+) => {
@@ -33,6 +35,10 @@ macro_rules! settings {
             /// [env: GANGER_ACCEPT_LOSS]
             #[arg(long)]
             pub accept_loss: bool,
+            /// Leave out the door, which checks what strangers send; only where nobody but this machine can
+            /// connect, and only to measure it [env: GANGER_DIRECT]
+            #[arg(long)]
+            pub direct: bool,
             $(
                 $(#[doc = $doc])+
                 #[arg(
@@ -50,18 +56,20 @@ macro_rules! settings {
         pub(crate) struct Settings {
             pub(crate) insecure: Option<Given<bool>>,
             pub(crate) accept_loss: Option<Given<bool>>,
+            pub(crate) direct: Option<Given<bool>>,
             $(pub(crate) $name: Option<Given<$ty>>,)+
         }
 
         impl Settings {
             /// The names of all settings, as they stand in a file.
             #[cfg(test)]
-            pub(crate) const NAMES: &[&str] = &["insecure", "accept_loss", $(stringify!($name)),+];
+            pub(crate) const NAMES: &[&str] = &["insecure", "accept_loss", "direct", $(stringify!($name)),+];
 
             pub(crate) fn from_flags(args: Args) -> Self {
                 Self {
                     insecure: args.insecure.then_some(Given { value: true, origin: Origin::Flag }),
                     accept_loss: args.accept_loss.then_some(Given { value: true, origin: Origin::Flag }),
+                    direct: args.direct.then_some(Given { value: true, origin: Origin::Flag }),
                     $($name: args.$name.map(|value| Given { value, origin: Origin::Flag }),)+
                 }
             }
@@ -71,6 +79,7 @@ macro_rules! settings {
                 Ok(Self {
                     insecure: from_variable("GANGER_INSECURE", &get, switch)?,
                     accept_loss: from_variable("GANGER_ACCEPT_LOSS", &get, switch)?,
+                    direct: from_variable("GANGER_DIRECT", &get, switch)?,
                     $($name: from_variable($env, &get, $read)?,)+
                 })
             }
@@ -83,6 +92,9 @@ macro_rules! settings {
                 if name == "accept-loss" {
                     return Some(parse(name, text, origin, switch).map(|given| self.accept_loss = Some(given)));
                 }
+                if name == "direct" {
+                    return Some(parse(name, text, origin, switch).map(|given| self.direct = Some(given)));
+                }
                 $(if is_named(stringify!($name), name) {
                     return Some(parse(name, text, origin, $read).map(|given| self.$name = Some(given)));
                 })+
@@ -94,6 +106,7 @@ macro_rules! settings {
                 Self {
                     insecure: self.insecure.or(there.insecure),
                     accept_loss: self.accept_loss.or(there.accept_loss),
+                    direct: self.direct.or(there.direct),
                     $($name: self.$name.or(there.$name),)+
                 }
             }
@@ -103,6 +116,7 @@ macro_rules! settings {
                 let origin = match name {
                     "insecure" => self.insecure.as_ref().map(|given| &given.origin),
                     "accept-loss" => self.accept_loss.as_ref().map(|given| &given.origin),
+                    "direct" => self.direct.as_ref().map(|given| &given.origin),
                     $(_ if is_named(stringify!($name), name) => {
                         self.$name.as_ref().map(|given| &given.origin)
                     })+
@@ -125,6 +139,11 @@ settings! {
     durability: Durability = durability, "LEVEL", "GANGER_DURABILITY", "journal";
     /// Where the journal is; made when it is not there
     data: PathBuf = path, "DIR", "GANGER_DATA", "./ganger-data";
+    /// The broker's own secret key (see ganger keygen); with it everything is encrypted, and only those may
+    /// connect whose keys are authorised
+    secret_key: PathBuf = file, "FILE", "GANGER_SECRET_KEY", "none";
+    /// The public keys that may connect, one a line with what they may do; read again on SIGHUP
+    authorised_keys: PathBuf = file, "FILE", "GANGER_AUTHORISED_KEYS", "none";
     /// How often peers say that they live; shorter finds the dead sooner and costs messages
     heartbeat: Duration = span, "DURATION", "GANGER_HEARTBEAT", "1s";
     /// A peer is dead after this many heartbeats of silence; fewer mistake busy peers for dead ones

@@ -8,6 +8,7 @@ use ganger_common::message::Durability;
 use ganger_transport::Endpoint;
 
 use crate::args::{Args, Settings};
+use crate::entrance::Entrance;
 use crate::error::BrokerError;
 use crate::settings::{Given, gather, variable};
 use crate::values::LogFormat;
@@ -31,6 +32,8 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// Listening beyond this machine is meant.
     pub insecure: bool,
+    /// What stands before the sockets.
+    pub entrance: Entrance,
     /// The scheduler's settings. Epoch, durability, seed and knowledge port are filled in at the start.
     pub scheduler: ganger_scheduler::Config,
     /// What is logged.
@@ -70,6 +73,7 @@ impl Default for Config {
             accept_loss: false,
             drain_deadline: DRAIN_DEADLINE,
             insecure: false,
+            entrance: Entrance::default(),
             scheduler: ganger_scheduler::Config::default(),
             log: LOG.to_owned(),
             log_format: LogFormat::Text,
@@ -148,6 +152,12 @@ impl Config {
             accept_loss: or(settings.accept_loss, default.accept_loss),
             drain_deadline: or(settings.drain_deadline, default.drain_deadline),
             insecure: or(settings.insecure, default.insecure),
+            entrance: Entrance {
+                is_direct: or(settings.direct, false),
+                secret_key: file(settings.secret_key),
+                authorised_keys: file(settings.authorised_keys),
+                ..Entrance::default()
+            },
             scheduler,
             log: or(settings.log, default.log),
             log_format: or(settings.log_format, default.log_format),
@@ -165,7 +175,8 @@ impl Config {
     fn find_broken(&self) -> Option<Broken> {
         let rules = self.time_rules().into_iter().chain(self.limit_rules());
         let rule = rules.into_iter().find(|(holds, ..)| !holds);
-        rule.map(|(_, name, allowed)| (name, allowed.to_owned())).or_else(|| self.check_reach())
+        let broken = rule.map(|(_, name, allowed)| (name, allowed.to_owned()));
+        broken.or_else(|| self.check_keys()).or_else(|| self.check_reach())
     }
 
     fn time_rules(&self) -> [(bool, &'static str, &'static str); 8] {
@@ -209,13 +220,40 @@ impl Config {
         ]
     }
 
+    /// Keys come in twos, and need the door.
+    fn check_keys(&self) -> Option<Broken> {
+        let it = &self.entrance;
+        match (&it.secret_key, &it.authorised_keys) {
+            (Some(_), None) => {
+                let allowed = "only together with --authorised-keys, the file that says who may connect";
+                Some(("secret-key", allowed.to_owned()))
+            }
+            (None, Some(_)) => {
+                let allowed = "only together with --secret-key, the broker's own key: ganger keygen broker";
+                Some(("authorised-keys", allowed.to_owned()))
+            }
+            (Some(_), Some(_)) if it.is_direct => {
+                Some(("direct", "not with keys, which the door asks for".to_owned()))
+            }
+            _ => None,
+        }
+    }
+
     /// Without keys, only this machine may connect, unless the operator insists.
     fn check_reach(&self) -> Option<Broken> {
-        let (name, endpoint) = self.exposed().filter(|_| !self.insecure)?;
+        let (name, endpoint) = self.exposed()?;
+        if self.entrance.is_direct {
+            let allowed = format!("only where nobody but this machine can connect, and {endpoint} is more");
+            return Some(("direct", allowed));
+        }
+        if self.insecure || self.entrance.secret_key.is_some() {
+            return None;
+        }
         let allowed = format!(
-            "endpoints of this machine, which {endpoint} is not: this version has no encryption (CURVE) and \
-             no keys yet, so listen on 127.0.0.1 and reach it through an SSH tunnel or a VPN, or let \
-             everybody in with --insecure"
+            "endpoints of this machine, which {endpoint} is not, or keys: make one for the broker with \
+             `ganger keygen broker` and one for each peer, write the peers' public keys and roles into a \
+             file, and start with --secret-key broker.key --authorised-keys FILE (docs/security.md, step by \
+             step); or let everybody in, unencrypted, with --insecure"
         );
         Some((name, allowed))
     }
@@ -230,6 +268,11 @@ impl Config {
 
 fn or<T>(given: Option<Given<T>>, default: T) -> T {
     given.map_or(default, |given| given.value)
+}
+
+/// "none" takes back what another place gave.
+fn file(given: Option<Given<PathBuf>>) -> Option<PathBuf> {
+    given.map(|given| given.value).filter(|path| path.as_os_str() != "none")
 }
 
 fn broken(place: &str, allowed: &str) -> BrokerError {

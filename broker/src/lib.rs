@@ -8,6 +8,7 @@
 //! - `convert`: messages to inputs, effects to messages. `kinds`: names that many tasks share.
 //! - `outbox`, `asks`: what each peer has not read, and what waits for it. `counters`: what was counted.
 //! - [`journal`]: where records go. `writer`: the thread on which they do. `publisher`: what goes out on PUB.
+//! - [`entrance`]: what stands before the sockets. `keys`: who may do what.
 //! - `recovery`: from a data directory to a state. `running`: a broker on a thread of its own.
 
 pub mod args;
@@ -16,8 +17,10 @@ mod clock;
 pub mod config;
 mod convert;
 mod counters;
+pub mod entrance;
 pub mod error;
 pub mod journal;
+mod keys;
 mod kinds;
 mod outbox;
 mod publisher;
@@ -30,7 +33,9 @@ mod values;
 mod writer;
 
 pub use config::Config;
+pub use entrance::Entrance;
 pub use error::BrokerError;
+pub use keys::{KeyFileError, KeyRing};
 pub use running::{Broker, Endpoints, RunningBroker};
 pub use values::LogFormat;
 

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use ganger_broker::args::Args;
 use ganger_broker::journal::{JournalError, tool};
 use ganger_broker::server::Stop;
-use ganger_broker::{Broker, BrokerError, Config, LogFormat, RunningBroker};
+use ganger_broker::{Broker, BrokerError, Config, KeyRing, LogFormat, RunningBroker};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -93,8 +93,8 @@ fn serve(config: Config) -> Result<(), BrokerError> {
     let signals = Signals::catch()?;
     let broker = Broker::start(config)?;
     announce(&broker);
-    let stop = broker.stopper();
-    std::thread::spawn(move || signals.forward(&stop));
+    let (stop, keys) = (broker.stopper(), broker.keys().cloned());
+    std::thread::spawn(move || signals.forward(&stop, keys.as_ref()));
     broker.join()
 }
 
@@ -110,11 +110,12 @@ fn announce(broker: &RunningBroker) {
     let _ = out.flush();
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT, and SIGHUP.
 struct Signals {
     runtime: tokio::runtime::Runtime,
     term: Signal,
     int: Signal,
+    hup: Signal,
 }
 
 impl Signals {
@@ -124,20 +125,32 @@ impl Signals {
         let _entered = runtime.enter();
         let term = signal(SignalKind::terminate()).map_err(io)?;
         let int = signal(SignalKind::interrupt()).map_err(io)?;
+        let hup = signal(SignalKind::hangup()).map_err(io)?;
         drop(_entered);
-        Ok(Self { runtime, term, int })
+        Ok(Self { runtime, term, int, hup })
     }
 
-    /// The first drains, the second stops.
-    fn forward(mut self, stop: &tokio::sync::mpsc::Sender<Stop>) {
+    /// The first that asks for the end drains, the second stops. SIGHUP has the keys read again.
+    fn forward(mut self, stop: &tokio::sync::mpsc::Sender<Stop>, keys: Option<&KeyRing>) {
         self.runtime.block_on(async {
             for how in [Stop::Drain, Stop::Now] {
-                tokio::select! {
-                    _ = self.term.recv() => {}
-                    _ = self.int.recv() => {}
+                loop {
+                    tokio::select! {
+                        _ = self.term.recv() => break,
+                        _ = self.int.recv() => break,
+                        Some(()) = self.hup.recv() => reload(keys),
+                    }
                 }
                 let _ = stop.send(how).await;
             }
         });
+    }
+}
+
+fn reload(keys: Option<&KeyRing>) {
+    match keys.map(KeyRing::reload) {
+        None => tracing::info!("there is nothing to read again: this broker has no keys"),
+        Some(Ok(count)) => tracing::info!(keys = count, "the authorised keys were read again"),
+        Some(Err(error)) => tracing::error!(%error, "the authorised keys stay as they were"),
     }
 }

@@ -7,13 +7,15 @@ use ganger_common::Epoch;
 use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::message::Durability;
 use ganger_transport::zmq::{ZmqPublisher, ZmqServer};
-use ganger_transport::{Endpoint, Limits, Publisher, Server, raise_nofile_limit};
+use ganger_transport::{Endpoint, Publisher, Server, raise_nofile_limit};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::entrance::Posts;
 use crate::error::BrokerError;
 use crate::journal::MemoryJournal;
+use crate::keys::{KeyRing, Port};
 use crate::recovery::recover;
 use crate::server::{self, Sockets, Stop};
 use crate::shell::Shell;
@@ -38,6 +40,7 @@ pub struct Endpoints {
 #[derive(Debug)]
 pub struct RunningBroker {
     endpoints: Endpoints,
+    keys: Option<KeyRing>,
     stop: mpsc::Sender<Stop>,
     thread: Option<JoinHandle<Result<(), BrokerError>>>,
 }
@@ -49,13 +52,17 @@ impl Broker {
     /// When a setting is not allowed, an endpoint is in use, or the system refuses.
     pub fn start(config: Config) -> Result<RunningBroker, BrokerError> {
         config.check()?;
-        if let Some((name, endpoint)) = config.exposed() {
+        let keys = config.entrance.keys()?;
+        if keys.is_none()
+            && let Some((name, endpoint)) = config.exposed()
+        {
             tracing::warn!(
                 "INSECURE: other machines can reach {name} at {endpoint}; nothing is encrypted, and whoever \
                  connects may submit, work and read everything"
             );
         }
         raise_nofile_limit();
+        let posts = Posts::put_up(&config, keys.clone())?;
         let (stop, stopped) = mpsc::channel(4);
         let (listening, is_listening) = std::sync::mpsc::channel();
         let io = |what| move |source| BrokerError::Io { what, source };
@@ -68,8 +75,8 @@ impl Broker {
             .spawn(move || {
                 runtime.block_on(async move {
                     match config.durability {
-                        Durability::Memory => run_in_memory(config, &listening, stopped).await,
-                        Durability::Journal => run_on_disk(config, &listening, stopped).await,
+                        Durability::Memory => run_in_memory(config, &posts, &listening, stopped).await,
+                        Durability::Journal => run_on_disk(config, &posts, &listening, stopped).await,
                     }
                 })
             })
@@ -79,7 +86,7 @@ impl Broker {
             source: std::io::Error::other("no answer"),
         });
         match endpoints {
-            Ok(endpoints) => Ok(RunningBroker { endpoints, stop, thread: Some(thread) }),
+            Ok(endpoints) => Ok(RunningBroker { endpoints, keys, stop, thread: Some(thread) }),
             // It did not come so far.
             Err(silence) => match thread.join() {
                 Ok(Err(error)) => Err(error),
@@ -94,6 +101,11 @@ impl RunningBroker {
     /// Where it listens, with the ports that the system chose.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
+    }
+
+    /// The keys that may connect; none, when everybody may.
+    pub fn keys(&self) -> Option<&KeyRing> {
+        self.keys.as_ref()
     }
 
     /// Asks it to end. A second request while one waits to be seen changes nothing.
@@ -131,42 +143,50 @@ type Listening = std::sync::mpsc::Sender<Endpoints>;
 
 async fn run_in_memory(
     config: Config,
+    posts: &Posts,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
-    let (sockets, endpoints) = bind(&config).await?;
+    let (sockets, endpoints) = bind(&config, posts).await?;
     let settings = ganger_scheduler::Config {
         knowledge_port: endpoints.knowledge.port().unwrap_or(0),
         ..scheduler_config(&config)
     };
     let _ = listening.send(endpoints);
-    server::run(settings, config.drain_deadline, sockets, MemoryJournal::default(), stop).await
+    let (guard, deadline) = (posts.guard(), config.drain_deadline);
+    server::run_guarded(settings, deadline, sockets, MemoryJournal::default(), guard, stop).await
 }
 
 /// Everything is read before anybody can connect: whoever comes is served at once, and a directory that is
 /// not sound is refused before anybody relies on it.
 async fn run_on_disk(
     config: Config,
+    posts: &Posts,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
     let clock = Clock::start();
     let recovered = recover(&config, scheduler_config(&config), clock.now())?;
-    let (sockets, endpoints) = bind(&config).await?;
+    let (sockets, endpoints) = bind(&config, posts).await?;
     let (scheduler, journal) = recovered.begin(clock.now(), endpoints.knowledge.port().unwrap_or(0));
     let writer = Writer::start(journal)?;
     let progress = writer.progress();
     let _ = listening.send(endpoints);
-    let shell = Shell::around(clock, scheduler, sockets, writer);
+    let mut guard = posts.guard();
+    guard.recovered(&scheduler);
+    let mut shell = Shell::around(clock, scheduler, sockets, writer);
+    shell.guard = guard;
     server::go_on(shell, Some(progress), config.drain_deadline, stop).await
 }
 
-async fn bind(config: &Config) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endpoints), BrokerError> {
+async fn bind(
+    config: &Config,
+    posts: &Posts,
+) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endpoints), BrokerError> {
     let failed = |flag| move |source| BrokerError::Bind { flag, source };
-    let clients = ZmqServer::bind(&config.clients, Limits::default()).await.map_err(failed("--clients"))?;
-    let workers = ZmqServer::bind(&config.workers, Limits::default()).await.map_err(failed("--workers"))?;
-    let knowledge =
-        ZmqPublisher::bind(&config.knowledge, Limits::publisher()).await.map_err(failed("--knowledge"))?;
+    let clients = posts.server(&config.clients, Port::Clients).await.map_err(failed("--clients"))?;
+    let workers = posts.server(&config.workers, Port::Workers).await.map_err(failed("--workers"))?;
+    let knowledge = posts.publisher(&config.knowledge).await.map_err(failed("--knowledge"))?;
     let endpoints = Endpoints {
         clients: clients.endpoint().clone(),
         workers: workers.endpoint().clone(),

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::error::BrokerError;
 use crate::journal::Journal;
+use crate::keys::Guard;
 use crate::shell::{Shell, Side};
 use crate::writer::Progress;
 
@@ -67,7 +68,21 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
     journal: J,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
-    go_on(Shell::new(config, sockets, journal), None, drain_deadline, stop).await
+    run_guarded(config, drain_deadline, sockets, journal, Guard::default(), stop).await
+}
+
+/// The same, with somebody who sees to it that nobody does more than they may.
+pub(crate) async fn run_guarded<S: Server, P: Publisher, J: Journal>(
+    config: ganger_scheduler::Config,
+    drain_deadline: Duration,
+    sockets: Sockets<S, P>,
+    journal: J,
+    guard: Guard,
+    stop: mpsc::Receiver<Stop>,
+) -> Result<(), BrokerError> {
+    let mut shell = Shell::new(config, sockets, journal);
+    shell.guard = guard;
+    go_on(shell, None, drain_deadline, stop).await
 }
 
 /// The same with a shell that was made before, and with what tells how far its journal has come, where that

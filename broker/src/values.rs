@@ -48,6 +48,14 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "write true or false".to_owned())
 }
 
+/// A file.
+pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
+    match text.is_empty() {
+        true => Err("write the path of a file".to_owned()),
+        false => Ok(text.into()),
+    }
+}
+
 /// Where a socket listens.
 pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
     match text.parse() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ganger_common::limits::BATCH_ITEMS_MAX;
 use ganger_common::{ClientId, SessionToken, TaskId};
+use ganger_transport::door::ClientKeys;
 use ganger_transport::zmq::ZmqConnector;
 use ganger_transport::{Connector, Endpoint, Limits};
 use uuid::Uuid;
@@ -43,6 +44,8 @@ pub struct ClientConfig {
     pub resubmit_lost: bool,
     /// Limits of the connection.
     pub limits: Limits,
+    /// Encrypts the connection, and proves to the broker who this is.
+    pub keys: Option<ClientKeys>,
 }
 
 impl ClientConfig {
@@ -57,6 +60,7 @@ impl ClientConfig {
             window_bytes: session::WINDOW_BYTES,
             resubmit_lost: true,
             limits: Limits::default(),
+            keys: None,
         }
     }
 
@@ -102,7 +106,8 @@ impl Client {
     /// [`Error::Unreachable`] when there is no welcome within [`ClientConfig::connect_timeout`];
     /// [`Error::Ended`] when the broker refuses this client.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
-        Self::connect_with(ZmqConnector::default(), config).await
+        let connector = ZmqConnector::with_keys_or_without(config.keys.clone());
+        Self::connect_with(connector, config).await
     }
 
     /// Connects to a broker over any transport and waits for its welcome.

@@ -20,5 +20,5 @@ pub mod view;
 pub use code::ErrorCode;
 pub use codec::{DecodeError, decode, encode, encode_into};
 pub use ids::{Attempt, ClientId, ConnId, Epoch, Revision, SessionToken, TaskId, WorkerId};
-pub use options::TaskOptions;
+pub use options::{Account, TaskOptions};
 pub use outcome::{AttemptEnd, Outcome};

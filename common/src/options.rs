@@ -6,6 +6,10 @@ use crate::code::ErrorCode;
 use crate::ids::Revision;
 use crate::limits;
 
+/// On whose account a task counts: the public key with which it was handed in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Account(pub [u8; 32]);
+
 /// Options of one task. Everything absent takes the default that the field names.
 ///
 /// Times are milliseconds counted from the moment the broker takes the task, so that no two clocks need
@@ -43,6 +47,10 @@ pub struct TaskOptions {
     /// Send progress and partial results to the submitter. Default false.
     #[serde(skip_serializing_if = "is_default")]
     pub events: bool,
+    /// On whose account it counts, where somebody's tasks are counted. The broker sets it from what the
+    /// connection has proven, and keeps it with the task; it never goes over a wire, so nobody can claim it.
+    #[serde(skip)]
+    pub account: Option<Account>,
 }
 
 impl TaskOptions {

@@ -10,6 +10,7 @@ import uuid
 
 import msgpack
 import zmq
+import zmq.auth
 
 PROTOCOL = [1, 0]
 CONNECT_TIMEOUT = 2.0  # seconds until a hello must be answered
@@ -50,6 +51,24 @@ def show_id(raw):
     return str(uuid.UUID(bytes=raw))
 
 
+def secure(socket):
+    """Encrypts a socket, if there are keys: CURVE, with our key and that of the one broker that we trust.
+
+    They come from where the programs in Rust take them: GANGER_SECRET_KEY names the file that
+    `ganger keygen` made, GANGER_BROKER_KEY is the broker's public key.
+    """
+    path, broker = os.environ.get("GANGER_SECRET_KEY"), os.environ.get("GANGER_BROKER_KEY")
+    if not path or not broker:
+        return
+    if os.stat(path).st_mode & 0o077:
+        raise Refused(f"others can read the secret key in {path}; run: chmod 600 {path}")
+    public, secret = zmq.auth.load_certificate(path)
+    socket.curve_publickey, socket.curve_secretkey = public, secret
+    socket.curve_serverkey = broker.encode()
+    # A broker with keys has a door, which answers the heartbeats of ZeroMQ itself.
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+
+
 class Link:
     """A connection with its session: hello, heartbeats, marks, silence.
 
@@ -85,6 +104,7 @@ class Link:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.SNDTIMEO, 1000)  # a broken connection must not block us for ever
         self.socket.setsockopt(zmq.RECONNECT_IVL, -1)  # a new connection begins with a new hello
+        secure(self.socket)
         broken = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
         self.monitor = self.socket.get_monitor_socket(broken)
         self.socket.connect(self.endpoint)
@@ -159,6 +179,7 @@ class Link:
         """A subscriber to the broker's publications. It reconnects by itself: gaps are seen and repaired."""
         subscriber = self.context.socket(zmq.SUB)
         subscriber.setsockopt(zmq.LINGER, 0)
+        secure(subscriber)
         for prefix in prefixes:
             subscriber.subscribe(prefix)
         if self.welcome["knowledge_port"]:

@@ -43,6 +43,7 @@ mod invariants;
 mod knowledge;
 mod knowledge_requests;
 mod listing;
+mod look;
 mod orphans;
 mod outcomes;
 mod output;

@@ -8,6 +8,7 @@
 //! - [`raw`]: a peer that says exactly what a test wants said.
 //! - [`customer`], [`work`]: a client that keeps books, and the tasks that it hands in.
 //! - [`procfs`]: what the kernel tells about them.
+//! - [`python`]: peers on libzmq.
 //! - [`wait`]: conditions with deadlines instead of sleeps.
 //! - [`diary`], [`verdict`]: the workers' own account, and the checker.
 //! - [`proxy`], [`dice`]: a network that misbehaves, and chance under a seed.
@@ -34,6 +35,7 @@ pub mod planted;
 pub mod process;
 pub mod procfs;
 pub mod proxy;
+pub mod python;
 pub mod raw;
 pub mod scale;
 pub mod sim;

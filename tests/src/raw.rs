@@ -9,6 +9,7 @@ use ganger_common::message::{
 };
 use ganger_common::version::PROTOCOL;
 use ganger_common::{ClientId, SessionToken, WorkerId, decode, encode};
+use ganger_transport::door::ClientKeys;
 use ganger_transport::zmq::{ZmqConnection, ZmqConnector};
 use ganger_transport::{Connection, Connector, Endpoint, Limits, SendError};
 use uuid::Uuid;
@@ -52,7 +53,19 @@ impl Raw {
     /// When nobody listens.
     pub async fn connect_with(to: &Endpoint, limits: &Limits) -> Self {
         // A connector each: one connection that is full must not hold up another of the same test.
-        let connection = ZmqConnector::default().connect(to, limits).await;
+        Self::connect_by(&ZmqConnector::default(), to, limits).await
+    }
+
+    /// Connects with a key.
+    ///
+    /// # Panics
+    /// When nobody listens, or the key is refused.
+    pub async fn connect_as(keys: ClientKeys, to: &Endpoint) -> Self {
+        Self::connect_by(&ZmqConnector::with_keys(keys), to, &Limits::default()).await
+    }
+
+    async fn connect_by(connector: &ZmqConnector, to: &Endpoint, limits: &Limits) -> Self {
+        let connection = connector.connect(to, limits).await;
         Self { connection: connection.unwrap_or_else(|error| panic!("{error}")), mark: 0 }
     }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use ganger_common::ConnId;
 
+use crate::door::PublicKey;
+
 /// Something that happened at a server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ServerEvent {
@@ -88,11 +90,13 @@ pub struct PeerMeta {
     pub auth: Auth,
 }
 
-/// Who a peer has proven to be. The door will add what a key proves.
+/// Who a peer has proven to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Auth {
     /// Nobody: the connection carries no proof.
     #[default]
     None,
+    /// The holder of this key.
+    Key(PublicKey),
 }

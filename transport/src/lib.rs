@@ -11,13 +11,13 @@
 //! - Nothing waits for a slow peer: its queue is bounded, what is in it counts until it is written, and
 //!   whoever sends is told when it is full.
 //!
-//! Two backends: [`zmq`] over TCP and Unix sockets, and [`mem`], in-process, with faults on demand. The
-//! door, which will check every byte of a stranger before the library sees it and end CURVE there, will
-//! stand between a listener of [`zmq::ZmqServer`] and the world; until then a broker belongs on loopback
-//! or on a network that is trusted.
+//! Two backends: [`zmq`] over TCP and Unix sockets, and [`mem`], in-process, with faults on demand. Before a
+//! TCP listener of [`zmq`] stands the [`door`], which checks every byte of a stranger before the library sees
+//! it, and ends CURVE there; without it a listener is for loopback and for measuring.
 //!
 //! [`ConnId`]: ganger_common::ConnId
 
+pub mod door;
 mod endpoint;
 mod error;
 mod event;

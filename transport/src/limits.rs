@@ -77,10 +77,10 @@ impl Default for Limits {
 
 impl Limits {
     /// Limits of a publisher: a subscriber that does not read is dropped sooner, since publishing has no
-    /// other way to slow down.
+    /// other way to slow down, and less may wait for it, since what is lost can be asked for.
     #[must_use]
     pub fn publisher() -> Self {
-        Self { user_timeout: Duration::from_secs(10), ..Self::default() }
+        Self { user_timeout: Duration::from_secs(10), outbox_bytes: 32 << 20, ..Self::default() }
     }
 }
 

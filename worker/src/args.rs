@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use ganger_common::limits::WORKER_SLOTS_MAX;
 use ganger_transport::Endpoint;
+use ganger_transport::door::{ClientKeys, KeyError, PublicKey};
 use ganger_worker::{DEFAULT_BROKER, builtin};
 
 /// Most workers in one process.
@@ -26,6 +27,14 @@ pub(crate) struct Args {
     /// The broker's endpoint for knowledge [default: what the broker says, on the broker's host]
     #[arg(long, env = "GANGER_KNOWLEDGE", value_name = "ENDPOINT")]
     pub(crate) knowledge: Option<Endpoint>,
+
+    /// The file with the secret key of this worker, for a broker that asks for one (see ganger keygen)
+    #[arg(long, env = "GANGER_SECRET_KEY", value_name = "FILE", requires = "broker_key")]
+    pub(crate) secret_key: Option<PathBuf>,
+
+    /// The public key of the broker, without which nobody is trusted
+    #[arg(long, env = "GANGER_BROKER_KEY", value_name = "KEY", requires = "secret_key")]
+    pub(crate) broker_key: Option<PublicKey>,
 
     /// A label for people [default: the name of the host]
     #[arg(long, env = "GANGER_NAME")]
@@ -91,6 +100,14 @@ impl Args {
             eprintln!("{}", lines.collect::<Vec<_>>().join(" "));
             std::process::exit(2)
         })
+    }
+
+    /// The keys of the connection, if it is to be encrypted.
+    pub(crate) fn keys(&self) -> Result<Option<ClientKeys>, KeyError> {
+        match (&self.secret_key, self.broker_key) {
+            (Some(secret), Some(broker)) => ClientKeys::load(secret, broker).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The built-in kinds to serve.

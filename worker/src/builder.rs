@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_common::limits::{KIND_BYTES_MAX, NAME_BYTES_MAX, WORKER_KINDS_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::publish::{BEAT, BROADCAST_PREFIX, KNOWLEDGE_PREFIX};
+use ganger_transport::door::ClientKeys;
 use ganger_transport::zmq::ZmqConnector;
 use ganger_transport::{Connector, Endpoint, Limits};
 
@@ -33,6 +34,7 @@ pub struct Builder {
     on_broadcast: Option<Arc<BroadcastHandler>>,
     drain_deadline: Duration,
     limits: Limits,
+    keys: Option<ClientKeys>,
 }
 
 impl Default for Builder {
@@ -46,6 +48,7 @@ impl Default for Builder {
             on_broadcast: None,
             drain_deadline: DRAIN_DEADLINE,
             limits: Limits::default(),
+            keys: None,
         }
     }
 }
@@ -125,12 +128,21 @@ impl Builder {
         self
     }
 
+    /// Encrypts the connection, and proves to the broker who this is. For workers made with
+    /// [`build`](Self::build); another transport has its own ways.
+    #[must_use]
+    pub fn keys(mut self, keys: ClientKeys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
     /// A worker over ZeroMQ.
     ///
     /// # Errors
     /// What is wrong with the parts.
-    pub fn build(self) -> Result<Worker<ZmqConnector>, WorkerError> {
-        self.build_with(ZmqConnector::default())
+    pub fn build(mut self) -> Result<Worker<ZmqConnector>, WorkerError> {
+        let connector = ZmqConnector::with_keys_or_without(self.keys.take());
+        self.build_with(connector)
     }
 
     /// A worker over any transport. Workers that share a connector share its threads.

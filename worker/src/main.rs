@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ganger_transport::door::ClientKeys;
 use ganger_transport::{raise_nofile_limit, zmq::ZmqConnector};
 use ganger_worker::{Engine, Stopped, Worker, WorkerError, WorkerHandle, builtin, exec};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,12 +30,13 @@ fn main() {
         Ok(programs) => programs.unwrap_or_default(),
         Err(error) => wrong(&format!("--exec: {error}")),
     };
+    let keys = args.keys().unwrap_or_else(|error| wrong(&format!("--secret-key: {error}")));
     raise_nofile_limit();
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")
-        .and_then(|runtime| runtime.block_on(run(&args, &programs)));
+        .and_then(|runtime| runtime.block_on(run(&args, &programs, keys)));
     match result {
         Ok(true) => {}
         Ok(false) => std::process::exit(3),
@@ -66,11 +68,11 @@ fn start_log(args: &Args) -> Result<(), String> {
 }
 
 /// Returns whether the broker knows everything.
-async fn run(args: &Args, programs: &exec::Programs) -> anyhow::Result<bool> {
+async fn run(args: &Args, programs: &exec::Programs, keys: Option<ClientKeys>) -> anyhow::Result<bool> {
     // Before anything runs: a signal that came earlier would end the process on the spot.
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let engine = std::sync::Arc::new(Engine::for_this_machine()?);
-    let connector = ZmqConnector::default();
+    let connector = ZmqConnector::with_keys_or_without(keys);
     let mut workers = JoinSet::new();
     let mut handles = Vec::new();
     for number in 1..=args.instances {

@@ -16,8 +16,12 @@ fn what_help_says_is_the_default() {
         let (_, default) = help.split_once("[default: ")?;
         Some((arg.get_long()?.to_owned(), default.split_once(']')?.0.to_owned()))
     });
-    let flags: Vec<String> = said.flat_map(|(name, default)| [format!("--{name}"), default]).collect();
-    assert_eq!(flags.len() / 2, Settings::NAMES.len() - 2, "a setting without a default in its help");
+    // Three are switches; two are nothing unless they are given.
+    let said: Vec<_> = said.collect();
+    assert_eq!(said.len(), Settings::NAMES.len() - 3, "a setting without a default in its help");
+    let given = said.into_iter().filter(|(_, default)| default != "none");
+    let flags: Vec<String> = given.flat_map(|(name, default)| [format!("--{name}"), default]).collect();
+    assert_eq!(flags.len() / 2, Settings::NAMES.len() - 5);
     let spelled_out = parse(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     assert_eq!(format!("{spelled_out:?}"), format!("{:?}", parse(&[]).unwrap()));
 }
@@ -76,7 +80,8 @@ fn every_flag_reaches_its_setting() {
         ("--log", "debug"),
         ("--log-format", "json"),
     ];
-    assert_eq!(changed.len(), Settings::NAMES.len() - 2);
+    // Three are switches, and two are of no use without each other.
+    assert_eq!(changed.len(), Settings::NAMES.len() - 5);
     let mut seen = vec![format!("{:?}", parse(&[]).unwrap())];
     for (flag, value) in changed {
         let config = format!("{:?}", parse(&[flag, value]).unwrap());
@@ -136,8 +141,23 @@ fn other_machines_are_kept_out_unless_the_operator_insists() {
     for flag in ["--clients", "--workers", "--knowledge"] {
         let error = parse(&[flag, "tcp://0.0.0.0:1"]).unwrap_err().to_string();
         assert!(error.starts_with(flag) && error.contains("--insecure"), "{error}");
-        assert!(error.contains("CURVE") && error.lines().count() == 1, "{error}");
+        assert!(error.contains("ganger keygen") && error.lines().count() == 1, "{error}");
         assert!(parse(&[flag, "tcp://0.0.0.0:1", "--insecure"]).unwrap().exposed().is_some());
+        let keys = ["--secret-key", "broker.key", "--authorised-keys", "keys"];
+        assert!(parse(&[&[flag, "tcp://0.0.0.0:1"], &keys[..]].concat()).is_ok());
+        let direct = parse(&[flag, "tcp://0.0.0.0:1", "--insecure", "--direct"]).unwrap_err().to_string();
+        assert!(direct.starts_with("--direct"), "{direct}");
     }
     assert!(parse(&["--clients", "ipc:///tmp/g.sock", "--workers", "tcp://[::1]:1"]).is_ok());
+}
+
+#[test]
+fn keys_come_in_twos_and_need_the_door() {
+    let refused = |flags: &[&str]| parse(flags).unwrap_err().to_string();
+    let (secret, keys) = (["--secret-key", "broker.key"], ["--authorised-keys", "keys"]);
+    assert!(refused(&secret).contains("--authorised-keys") && refused(&keys).contains("ganger keygen"));
+    assert!(refused(&[&secret[..], &keys, &["--direct"]].concat()).starts_with("--direct"));
+    let config = parse(&[&secret[..], &keys].concat()).unwrap();
+    assert_eq!(config.entrance.secret_key, Some("broker.key".into()));
+    assert!(parse(&["--direct"]).unwrap().entrance.is_direct);
 }

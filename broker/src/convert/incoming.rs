@@ -24,7 +24,7 @@ pub(crate) enum Incoming<R> {
     /// The same, with the mark that shows what the peer has read.
     Heartbeat(R, u64),
     /// A batch of which the shell refuses some; the rest goes to the scheduler.
-    Partly { request: R, seq: u64, refused: PreRefused },
+    Partly { request: R, refused: PreRefused },
     /// Nothing that the scheduler should see.
     Refused(Refused),
 }
@@ -108,11 +108,10 @@ fn submit(frame: &Bytes, submit: wire::Submit<'_>, kinds: &mut Kinds) -> Incomin
             options: task.options.filter(|options: &TaskOptions| !options.is_default()).map(Box::new),
         });
     }
-    let (seq, again) = (submit.seq, submit.again);
-    let request = ClientRequest::Submit { seq, again, tasks };
+    let request = ClientRequest::Submit { seq: submit.seq, again: submit.again, tasks };
     match refused.is_empty() {
         true => Incoming::Request(request),
-        false => Incoming::Partly { request, seq, refused },
+        false => Incoming::Partly { request, refused },
     }
 }
 

@@ -48,6 +48,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 let upto = self.journal.append(&mut self.batch)?;
                 self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
             } else if !self.read_values()? {
+                self.guard.decided();
                 self.watch_journal();
                 return Ok(());
             }
@@ -56,7 +57,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
 
     fn carry_out_one(&mut self, effect: Effect) -> Result<(), BrokerError> {
         match effect {
-            Effect::Append { lsn, record } => self.batch.push((lsn, record)),
+            Effect::Append { lsn, record } => {
+                self.guard.on_record(&record, &self.scheduler);
+                self.batch.push((lsn, record));
+            }
             Effect::ToClient { conn, reply } => self.tell_client(conn, reply),
             Effect::ToWorker { conn, command } => self.tell_worker(conn, command),
             Effect::Publish(publication) => {
@@ -89,13 +93,18 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             ClientReply::Status { status, .. } => {
                 status.counters.extend(self.counters.by_name());
                 status.counters.extend(figures(&self.journal));
+                status.counters.extend(self.guard.figures());
             }
+            ClientReply::Knowledge { answer, .. } => self.guard.answer(conn, answer),
             _ => {}
         }
         self.post(conn, Letter::Client(reply));
     }
 
-    pub(super) fn tell_worker(&mut self, conn: ConnId, command: WorkerCommand) {
+    pub(super) fn tell_worker(&mut self, conn: ConnId, mut command: WorkerCommand) {
+        if let WorkerCommand::Knowledge { answer, .. } = &mut command {
+            self.guard.answer(conn, answer);
+        }
         self.post(conn, Letter::Worker(command));
     }
 

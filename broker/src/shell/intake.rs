@@ -8,8 +8,9 @@ use ganger_transport::{DownReason, MalformedReason, Publisher, Server, ServerEve
 
 use super::{Shell, Side};
 use crate::asks::{Admission, large_client_request, large_worker_request};
-use crate::convert::{self, Incoming};
+use crate::convert::{self, Incoming, PreRefused};
 use crate::journal::Journal;
+use crate::keys::Denied;
 
 impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     /// Takes in something that happened at a socket.
@@ -18,6 +19,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             ServerEvent::Up { conn, peer } => {
                 tracing::debug!(%conn, ?side, addr = ?peer.addr, "connected");
                 self.counters.connections_opened += 1;
+                self.guard.up(conn, side, &peer);
                 self.conns.add(conn, side);
             }
             ServerEvent::Message { conn, body } => self.on_message(now, conn, &body),
@@ -60,19 +62,28 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     }
 
     fn on_client(&mut self, now: Now, conn: ConnId, incoming: Incoming<ClientRequest>) {
-        let (request, mark) = match incoming {
-            Incoming::Request(request) => (request, None),
-            Incoming::Heartbeat(request, mark) => (request, Some(mark)),
-            Incoming::Partly { request, seq, refused } => {
+        let (mut request, mark, invalid) = match incoming {
+            Incoming::Request(request) => (request, None, PreRefused::default()),
+            Incoming::Heartbeat(request, mark) => (request, Some(mark), PreRefused::default()),
+            Incoming::Partly { request, refused, .. } => {
                 self.counters.tasks_invalid += refused.len() as u64;
-                // Before a hello the scheduler answers with an error instead of a verdict.
-                if let Some(peer) = self.conns.get_mut(conn).filter(|peer| peer.greeted) {
-                    peer.pre_refused.push_back((seq, refused));
-                }
-                (request, None)
+                (request, None, refused)
             }
             Incoming::Refused(refused) => return self.on_refused(conn, refused),
         };
+        let mut not_allowed = PreRefused::default();
+        let verdict = self.guard.client(conn, &mut request, &mut not_allowed, &self.scheduler, now.time);
+        if let Err(denied) = verdict {
+            return self.on_refused(conn, denied.into());
+        }
+        let refused = invalid.then(not_allowed);
+        // Before a hello the scheduler answers with an error instead of a verdict.
+        if let ClientRequest::Submit { seq, .. } = &request
+            && !refused.is_empty()
+            && let Some(peer) = self.conns.get_mut(conn).filter(|peer| peer.greeted)
+        {
+            peer.pre_refused.push_back((*seq, refused));
+        }
         if let ClientRequest::Hello { client, name, .. } = &request {
             tracing::debug!(%conn, %client, name, "a client says hello");
             self.greet(conn);
@@ -90,6 +101,9 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             Incoming::Heartbeat(request, mark) => (request, Some(mark)),
             Incoming::Refused(refused) => return self.on_refused(conn, refused),
         };
+        if let Err(denied) = self.guard.worker(conn, &request, now.time) {
+            return self.on_refused(conn, denied.into());
+        }
         if let WorkerRequest::Hello(hello) = &request {
             let (slots, kinds, holds) = (hello.slots, hello.kinds.len(), hello.holding.len());
             let (worker, name, host) = (hello.worker, &hello.name, &hello.host);
@@ -152,6 +166,12 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             // It may have had a session until now.
             self.scheduler.handle(self.clock.now(), Input::ConnectionDown { conn });
         }
+    }
+}
+
+impl From<Denied> for convert::Refused {
+    fn from(denied: Denied) -> Self {
+        Self { req: denied.req, code: ErrorCode::Denied, text: denied.text, is_final: denied.is_final }
     }
 }
 

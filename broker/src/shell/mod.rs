@@ -22,6 +22,7 @@ use crate::convert;
 use crate::counters::Counters;
 use crate::error::BrokerError;
 use crate::journal::Journal;
+use crate::keys::Guard;
 use crate::kinds::Kinds;
 use crate::server::Sockets;
 
@@ -51,6 +52,8 @@ pub struct Shell<S, P, J> {
     conns: Conns,
     kinds: Kinds,
     counters: Counters,
+    /// Who may do what.
+    pub(crate) guard: Guard,
     counters_logged: Time,
     /// Messages on their way out; kept to use its memory again.
     frames: Vec<Vec<u8>>,
@@ -79,6 +82,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             conns: Conns::default(),
             kinds: Kinds::default(),
             counters: Counters::default(),
+            guard: Guard::default(),
             counters_logged: Time::default(),
             frames: Vec::new(),
             drained: false,
@@ -187,6 +191,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     }
 
     fn forget(&mut self, conn: ConnId) -> Option<Side> {
+        self.guard.down(conn);
         let side = self.conns.remove(conn)?.side;
         self.counters.connections_closed += 1;
         Some(side)

@@ -62,6 +62,7 @@ fn options() -> TaskOptions {
         knowledge: Some(Revision(7)),
         detached: true,
         events: false,
+        account: None,
     }
 }
 

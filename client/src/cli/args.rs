@@ -10,10 +10,12 @@ use ganger_client::DEFAULT_ENDPOINT;
 use ganger_common::TaskId;
 use ganger_common::view::StateFilter;
 use ganger_transport::Endpoint;
+use ganger_transport::door::PublicKey;
 
 use super::bench::{BareArgs, BenchArgs};
 use super::exit::Exit;
 use super::journal::JournalArgs;
+use super::keygen::KeygenArgs;
 use super::knowledge::KnowledgeArgs;
 use super::payload::PayloadArgs;
 use super::submit::SubmitArgs;
@@ -38,6 +40,12 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "GANGER_BROKER", value_name = "ENDPOINT",
           default_value = DEFAULT_ENDPOINT, value_parser = parse_endpoint, help_heading = "Everywhere")]
     pub(crate) broker: Endpoint,
+    /// The file with your secret key, for a broker that asks for one; see `ganger keygen`. Default: none.
+    #[arg(long, global = true, env = "GANGER_SECRET_KEY", value_name = "FILE", help_heading = "Everywhere")]
+    pub(crate) secret_key: Option<PathBuf>,
+    /// The public key of the broker, without which nobody is trusted. Default: none.
+    #[arg(long, global = true, env = "GANGER_BROKER_KEY", value_name = "KEY", help_heading = "Everywhere")]
+    pub(crate) broker_key: Option<PublicKey>,
     /// How long to wait for a broker, and for its answer. Tasks are waited for as long as they take.
     #[arg(long, global = true, value_name = "TIME", default_value = "10s",
           value_parser = parse_time, help_heading = "Everywhere")]
@@ -102,6 +110,8 @@ pub(crate) enum Command {
     Journal(JournalArgs),
     /// Measure a broker and its workers.
     Bench(BenchArgs),
+    /// Make a key: the secret half into a file, the public half to standard output.
+    Keygen(KeygenArgs),
     /// A process of the bare relay that `bench --baseline` starts.
     #[command(hide = true)]
     BenchBare(BareArgs),

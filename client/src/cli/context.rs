@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ganger_client::{Client, ClientConfig, Error};
 use ganger_transport::Endpoint;
+use ganger_transport::door::ClientKeys;
 use tracing_subscriber::EnvFilter;
 
 use super::args::Global;
@@ -41,10 +42,25 @@ impl Context {
         config.name = format!("ganger-{}", std::process::id());
         config.connect_timeout = self.global.timeout;
         config.limits.connect_timeout = config.limits.connect_timeout.min(self.global.timeout);
+        config.keys = self.keys()?;
         change(&mut config);
         let client = Client::connect(config).await?;
         self.client = Some(client.clone());
         Ok(client)
+    }
+
+    fn keys(&self) -> Result<Option<ClientKeys>, Exit> {
+        match (&self.global.secret_key, self.global.broker_key) {
+            (None, None) => Ok(None),
+            (Some(secret), Some(broker)) => ClientKeys::load(secret, broker)
+                .map(Some)
+                .map_err(|error| Exit::Usage(format!("--secret-key: {error}"))),
+            _ => {
+                let text =
+                    "--secret-key and --broker-key go together: who you are, and which broker you trust";
+                Err(Exit::Usage(text.to_owned()))
+            }
+        }
     }
 
     /// An answer, within the time-out.

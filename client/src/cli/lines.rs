@@ -112,6 +112,7 @@ impl Reading {
             knowledge: line.knowledge.map(Revision).or(defaults.knowledge),
             detached: line.detach.unwrap_or(defaults.detached),
             events: false,
+            account: None,
         };
         let task = NewTask::new(kind, payload).options(options);
         Ok(match line.id {

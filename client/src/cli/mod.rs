@@ -11,6 +11,7 @@ mod explain;
 mod fetch;
 mod gang;
 mod journal;
+mod keygen;
 mod knowledge;
 mod lines;
 mod output;
@@ -73,6 +74,7 @@ async fn run(mut context: Context, command: Command) -> Result<(), Exit> {
         Command::Subscribe(args) => publish::subscribe(context, args).await,
         Command::Journal(args) => journal::run(context, args),
         Command::Bench(args) => bench::run(context, args).await,
+        Command::Keygen(args) => keygen::run(context, &args),
         Command::BenchBare(args) => bench::bare_part(args).await,
     };
     context.close().await;

@@ -91,6 +91,7 @@ impl OptionArgs {
             knowledge: self.knowledge.map(Revision),
             detached: self.detach,
             events: false,
+            account: None,
         }
     }
 }

@@ -170,6 +170,7 @@ fn a_line_is_a_task_with_its_options() {
         knowledge: Some(ganger_common::Revision(9)),
         detached: true,
         events: false,
+        account: None,
     };
     let expected = ganger_client::NewTask::new("echo", payload).id(ID.parse().unwrap()).options(options);
     assert_eq!(task, expected);

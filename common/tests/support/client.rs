@@ -121,6 +121,7 @@ fn task_with_options() -> NewTask<'static> {
         knowledge: Some(Revision(42)),
         detached: true,
         events: true,
+        account: None,
     };
     NewTask { id: task(2), kind: "resize".into(), payload: Blob(b"dog.jpg"), options: Some(options) }
 }

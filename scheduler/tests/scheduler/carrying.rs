@@ -1,7 +1,7 @@
 //! The state is written down once more, and the journal's beginning can go (I10, I17).
 
 use ganger_common::message::Durability;
-use ganger_common::{AttemptEnd, ErrorCode, Outcome, Revision};
+use ganger_common::{Account, AttemptEnd, ErrorCode, Outcome, Revision};
 use ganger_scheduler::effect::{ClientReply, Effect, KnowledgeAnswer};
 use ganger_scheduler::input::{ClientRequest, KnowledgeOp};
 use ganger_scheduler::{Input, Lsn, Record, RecoveryError, Scheduler};
@@ -127,6 +127,31 @@ fn i10_everything_that_can_be_remembered_survives_without_the_journals_beginning
         matches!(since, Ok(KnowledgeAnswer::Changes { items, .. }) if items.len() == 4),
         "the history, too"
     );
+}
+
+#[test]
+fn on_whose_account_a_task_counts_outlives_the_broker_until_it_has_an_outcome() {
+    let mut desk = durable();
+    let client = desk.client(1);
+    let account = Account([7; 32]);
+    desk.submit(client, vec![task_with(1, |options| options.account = Some(account)), task(2)]);
+    desk.submit(client, vec![task_with(3, |options| options.account = Some(account))]);
+    let bytes = task(1).payload.len();
+    let counted = |desk: &Desk| {
+        let mut accounts: Vec<_> = desk.scheduler.accounts().collect();
+        accounts.sort();
+        accounts
+    };
+    let both = [(id(1), account, bytes), (id(3), account, bytes)];
+    assert_eq!(counted(&desk), both);
+    let from = desk.carry();
+    desk.let_go_before(from[0]);
+    desk.restart();
+    assert_eq!(counted(&desk), both);
+    let client = desk.client(1);
+    desk.cancel(client, &[1]);
+    assert_eq!(counted(&desk), both[1..]);
+    assert_eq!(desk.scheduler.account_of(id(1)), None);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A worker and a client in Python, written from the protocol page alone, against the real broker.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use ganger_client::NewTask;
@@ -69,41 +69,6 @@ fn program(python: &Path, script: &str, args: &[&str], cluster: &Cluster) -> Pro
     Proc::spawn(script, command, cluster.directory())
 }
 
-/// A Python with `pyzmq` and `msgpack`, made once and kept in the target folder.
-///
-/// Without a way to the package index this is skipped, loudly, except where `CI` says that everything must
-/// be run.
 fn python() -> Option<PathBuf> {
-    static MADE: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
-    MADE.get_or_init(|| match make_python() {
-        Ok(python) => Some(python),
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{why}"),
-        Err(why) => {
-            eprintln!("SKIPPED: Python with pyzmq and msgpack cannot be had here: {why}");
-            None
-        }
-    })
-    .clone()
-}
-
-fn make_python() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ganger-python");
-    let python = folder.join("bin/python");
-    let can_import = || run(Command::new(&python).args(["-c", "import zmq, msgpack"]));
-    if can_import().is_ok() {
-        return Ok(python);
-    }
-    // One that was left half-made must not be found again.
-    let _ = std::fs::remove_dir_all(&folder);
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "pyzmq", "msgpack"]))?;
-    can_import().map(|_| python.clone())
-}
-
-fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-    }
+    ganger_tests::python::python(Path::new(env!("CARGO_TARGET_TMPDIR")))
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use zeromq::{DealerSocket, SocketEvent, SocketRecv, SocketSend, ZmqMessage};
 
 use super::io::IoThread;
+use super::tunnels::Dug;
 use super::{BURST, held, owned};
 use crate::error::{Closed, SendError};
 use crate::held::Held;
@@ -29,6 +30,7 @@ pub struct ZmqConnection {
     taken: VecDeque<Bytes>,
     task: Option<JoinHandle<()>>,
     io: Arc<IoThread>,
+    tunnel: Option<Dug>,
 }
 
 /// What both sides of a connection share.
@@ -66,8 +68,8 @@ impl Ends {
 }
 
 impl ZmqConnection {
-    pub(super) fn new(ends: Ends, task: JoinHandle<()>, io: Arc<IoThread>) -> Self {
-        Self { ends, taken: VecDeque::new(), task: Some(task), io }
+    pub(super) fn new(ends: Ends, task: JoinHandle<()>, io: Arc<IoThread>, tunnel: Option<Dug>) -> Self {
+        Self { ends, taken: VecDeque::new(), task: Some(task), io, tunnel }
     }
 
     fn closed(&self) -> Closed {
@@ -113,6 +115,9 @@ impl Connection for ZmqConnection {
         }
         // The last of it may still be between the library and the system.
         self.io.linger_until(until);
+        if let Some(tunnel) = self.tunnel.take() {
+            tunnel.drained(until).await;
+        }
     }
 }
 

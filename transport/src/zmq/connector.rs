@@ -12,6 +12,8 @@ use zeromq::{DealerSocket, Socket, SocketOptions, SubSocket, ZmqError};
 use super::connection::{self, Link, ZmqConnection};
 use super::io::IoThread;
 use super::subscription::{self, Feed, ZmqSubscription};
+use super::tunnels::{Dug, Tunnels};
+use crate::door::ClientKeys;
 use crate::endpoint::Endpoint;
 use crate::error::ConnectError;
 use crate::limits::Limits;
@@ -22,9 +24,22 @@ use crate::traits::Connector;
 #[derive(Clone, Debug, Default)]
 pub struct ZmqConnector {
     io: Arc<Mutex<Option<Arc<IoThread>>>>,
+    /// What goes to brokers with keys goes through tunnels.
+    tunnels: Option<Arc<Tunnels>>,
 }
 
 impl ZmqConnector {
+    /// Makes connections over TCP that are encrypted, to a broker that has the expected key. A Unix socket is
+    /// private as it is.
+    pub fn with_keys(keys: ClientKeys) -> Self {
+        Self { io: Arc::default(), tunnels: Some(Arc::new(Tunnels::new(keys))) }
+    }
+
+    /// With keys if there are any.
+    pub fn with_keys_or_without(keys: Option<ClientKeys>) -> Self {
+        keys.map_or_else(Self::default, Self::with_keys)
+    }
+
     fn io(&self, to: &Endpoint) -> Result<Arc<IoThread>, ConnectError> {
         if matches!(to, Endpoint::Mem { .. }) {
             return Err(ConnectError::Unsupported { endpoint: to.clone() });
@@ -39,6 +54,22 @@ impl ZmqConnector {
         *io = Some(started.clone());
         Ok(started)
     }
+
+    /// A tunnel to there, if there has to be one.
+    async fn tunnel(
+        &self,
+        io: &Arc<IoThread>,
+        to: &Endpoint,
+        subscribes: bool,
+        limits: &Limits,
+    ) -> Result<Option<Dug>, ConnectError> {
+        match (&self.tunnels, to) {
+            (Some(tunnels), Endpoint::Tcp { host, port }) => {
+                tunnels.dig(io.clone(), to, host, *port, subscribes, limits).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Connector for ZmqConnector {
@@ -49,9 +80,10 @@ impl Connector for ZmqConnector {
         let io = self.io(to)?;
         let ends = connection::Ends::new(limits);
         let link = Link::new(ends.clone(), limits);
-        let opened = open_dealer(to.clone(), limits.clone());
+        let tunnel = self.tunnel(&io, to, false, limits).await?;
+        let opened = open_dealer(Target::of(to, tunnel.as_ref()), limits.clone());
         let task = establish(&io, to, limits, opened, |(socket, monitor)| link.run(socket, monitor)).await?;
-        Ok(ZmqConnection::new(ends, task, io))
+        Ok(ZmqConnection::new(ends, task, io, tunnel))
     }
 
     async fn subscribe(
@@ -63,28 +95,49 @@ impl Connector for ZmqConnector {
         let io = self.io(to)?;
         let ends = subscription::Ends::new(limits);
         let feed = Feed::new(ends.clone(), limits);
-        let opened = open_sub(to.clone(), topics.to_vec(), limits.clone());
+        let tunnel = self.tunnel(&io, to, true, limits).await?;
+        let opened = open_sub(Target::of(to, tunnel.as_ref()), topics.to_vec(), limits.clone());
         let task = establish(&io, to, limits, opened, |(socket, monitor)| feed.run(socket, monitor)).await?;
-        Ok(ZmqSubscription::new(ends, task, io))
+        Ok(ZmqSubscription::new(ends, task, io, tunnel))
     }
 }
 
 type Monitor = futures_channel::mpsc::Receiver<zeromq::SocketEvent>;
 
-async fn open_dealer(to: Endpoint, limits: Limits) -> Result<(DealerSocket, Monitor), ZmqError> {
-    let address = reach(&to).await?;
+/// Where the library is to connect to.
+enum Target {
+    /// Where somebody may listen.
+    Somewhere(Endpoint),
+    /// The near end of a tunnel, which waits for the library and nobody else.
+    Tunnel(String),
+}
+
+impl Target {
+    fn of(to: &Endpoint, tunnel: Option<&Dug>) -> Self {
+        match tunnel {
+            Some(tunnel) => Self::Tunnel(tunnel.address().to_owned()),
+            None => Self::Somewhere(to.clone()),
+        }
+    }
+
+    async fn reach(self) -> io::Result<String> {
+        match self {
+            Self::Somewhere(to) => reach(&to).await,
+            Self::Tunnel(address) => Ok(address),
+        }
+    }
+}
+
+async fn open_dealer(to: Target, limits: Limits) -> Result<(DealerSocket, Monitor), ZmqError> {
+    let address = to.reach().await?;
     let mut socket = DealerSocket::with_options(options(&limits));
     let monitor = socket.monitor();
     socket.connect(&address).await?;
     Ok((socket, monitor))
 }
 
-async fn open_sub(
-    to: Endpoint,
-    topics: Vec<String>,
-    limits: Limits,
-) -> Result<(SubSocket, Monitor), ZmqError> {
-    let address = reach(&to).await?;
+async fn open_sub(to: Target, topics: Vec<String>, limits: Limits) -> Result<(SubSocket, Monitor), ZmqError> {
+    let address = to.reach().await?;
     let mut socket = SubSocket::with_options(options(&limits));
     let monitor = socket.monitor();
     socket.connect(&address).await?;

@@ -17,7 +17,7 @@ const LINGER_POLL: Duration = Duration::from_millis(1);
 /// A thread with a runtime of its own. It ends when this value is dropped, after what its sockets were told
 /// to let out.
 #[derive(Debug)]
-pub(super) struct IoThread {
+pub(crate) struct IoThread {
     runtime: Handle,
     control: Arc<Control>,
     ended: Option<oneshot::Receiver<()>>,
@@ -31,11 +31,15 @@ struct Control {
 
 impl IoThread {
     pub(super) fn start() -> io::Result<Self> {
+        Self::start_as(THREAD_NAME)
+    }
+
+    pub(crate) fn start_as(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let control = Arc::new(Control::default());
         let (told, (ending, ended)) = (control.clone(), oneshot::channel());
-        std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             runtime.block_on(async {
                 told.stop.notified().await;
                 let until = *told.linger_until.lock();
@@ -52,7 +56,7 @@ impl IoThread {
     }
 
     /// Runs a task on the thread.
-    pub(super) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    pub(crate) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use crate::door::{Attended, Door, Gate, PrivateSocket, Service};
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
 use crate::limits::Limits;
@@ -23,12 +24,35 @@ pub(super) struct Bound {
     pub(super) file: Option<SocketFile>,
 }
 
-/// Listens on an endpoint.
-pub(super) fn listen(endpoint: &Endpoint, limits: &Limits) -> Result<Bound, BindError> {
-    let failed = |source: io::Error| match source.kind() {
+/// Listens on an endpoint with a door before it, if strangers can reach it: a Unix socket is its owner's
+/// alone.
+pub(super) fn listen_behind(
+    door: &Door,
+    endpoint: &Endpoint,
+    limits: &Limits,
+    gate: Gate,
+    service: Service,
+) -> Result<(Bound, Option<Attended>), BindError> {
+    let failed = |source: io::Error| failed(endpoint, source);
+    let Endpoint::Tcp { host, port } = endpoint else { return Ok((listen(endpoint, limits)?, None)) };
+    let outer = listen_tcp(host, *port, limits).map_err(failed)?;
+    let port = outer.local_addr().map_err(failed)?.port();
+    let (inner, place) = PrivateSocket::listen().map_err(failed)?;
+    let attended = door.attend(outer, gate, service, place);
+    let bound = Bound { listener: inner.into(), endpoint: endpoint.with_port(port), file: None };
+    Ok((bound, Some(attended)))
+}
+
+fn failed(endpoint: &Endpoint, source: io::Error) -> BindError {
+    match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { endpoint: endpoint.clone() },
         _ => BindError::Io { endpoint: endpoint.clone(), source },
-    };
+    }
+}
+
+/// Listens on an endpoint.
+pub(super) fn listen(endpoint: &Endpoint, limits: &Limits) -> Result<Bound, BindError> {
+    let failed = |source: io::Error| failed(endpoint, source);
     match endpoint {
         Endpoint::Tcp { host, port } => {
             let listener = listen_tcp(host, *port, limits).map_err(failed)?;

@@ -19,13 +19,12 @@
 //!   unacknowledged data ends a connection, and cannot be told to.
 //! - Shutting down lets queued messages leave before the runtime goes, because the library does not.
 //!
-//! Where the door will stand: [`ZmqServer::bind`] and [`ZmqPublisher::bind`] make the listening socket and
-//! hand it to the library. The door takes that socket instead, checks every byte of a stranger before the
-//! library sees it, and relays to a private Unix socket on which the library listens; what it learns of the
-//! peer becomes its [`PeerMeta`](crate::PeerMeta). Nothing above this module will notice. Until then whoever
-//! reaches the port can exhaust the process, so a broker belongs on loopback or on a network that is trusted;
-//! and a peer of another implementation must leave ZeroMQ's own heartbeats switched off, because the library
-//! takes them for an error.
+//! Strangers do not get here. [`ZmqServer::bind_behind`] and [`ZmqPublisher::bind_behind`] give the listening
+//! socket to the [`door`](crate::door), which relays to a private Unix socket on which the library listens;
+//! what it learns of the peer becomes its [`PeerMeta`](crate::PeerMeta), and nothing above this module
+//! notices. `bind` leaves it out: whoever reaches such a port can exhaust the process, so it is for loopback,
+//! and a peer of another implementation must leave ZeroMQ's own heartbeats switched off there, because the
+//! library takes them for an error. `tunnels` are the other end of CURVE, for connections of our own.
 
 #[doc(hidden)]
 pub mod bare;
@@ -37,9 +36,11 @@ mod publisher;
 mod router;
 mod server;
 mod subscription;
+mod tunnels;
 
 pub use connection::ZmqConnection;
 pub use connector::ZmqConnector;
+pub(crate) use io::IoThread;
 pub use publisher::ZmqPublisher;
 pub use server::ZmqServer;
 pub use subscription::ZmqSubscription;

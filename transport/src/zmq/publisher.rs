@@ -13,12 +13,16 @@ use zeromq::{PubSocket, Socket, SocketSend, ZmqMessage};
 use super::io::{self, IoThread};
 use super::listener::Bound;
 use super::{BURST, held, listener};
+use crate::door::{Attended, Door, Gate, Service};
 use crate::endpoint::Endpoint;
 use crate::error::{BindError, PublishError};
 use crate::held::Held;
 use crate::limits::{Limits, raise_nofile_limit};
 use crate::mailbox::Feed;
 use crate::traits::Publisher;
+
+/// The part of the outbox above which whoever is behind goes at once. The rest is for what comes until then.
+const PRESSED_AT: usize = 8;
 
 /// A publisher on a PUB socket, which lives on a thread of its own.
 ///
@@ -34,16 +38,38 @@ pub struct ZmqPublisher {
     grace: Arc<Mutex<Duration>>,
     task: JoinHandle<()>,
     io: IoThread,
+    attended: Option<Attended>,
 }
 
 impl ZmqPublisher {
-    /// Listens on an endpoint.
+    /// Listens on an endpoint that nobody but friends can reach.
     ///
     /// # Errors
     /// When the endpoint is in use, or the system refuses.
     pub async fn bind(endpoint: &Endpoint, limits: Limits) -> Result<Self, BindError> {
+        let bound = listener::listen(endpoint, &limits)?;
+        Self::on(bound, None, limits).await
+    }
+
+    /// Listens on an endpoint behind a door, which lets subscribers say nothing but what they subscribe to,
+    /// and cuts one that falls behind before anybody else notices.
+    ///
+    /// # Errors
+    /// When the endpoint is in use, or the system refuses.
+    pub async fn bind_behind(
+        door: &Door,
+        endpoint: &Endpoint,
+        limits: Limits,
+        gate: Gate,
+    ) -> Result<Self, BindError> {
+        let service = Service::Publications;
+        let (bound, attended) = listener::listen_behind(door, endpoint, &limits, gate, service)?;
+        Self::on(bound, attended, limits).await
+    }
+
+    async fn on(bound: Bound, attended: Option<Attended>, limits: Limits) -> Result<Self, BindError> {
         raise_nofile_limit();
-        let Bound { listener, endpoint, file } = listener::listen(endpoint, &limits)?;
+        let Bound { listener, endpoint, file } = bound;
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
         let io = IoThread::start().map_err(failed)?;
         let queue = Feed::new(usize::MAX, usize::MAX);
@@ -61,7 +87,7 @@ impl ZmqPublisher {
             drop(file);
         });
         match is_bound.await {
-            Ok(Ok(())) => Ok(Self { endpoint, queue, held, grace, task, io }),
+            Ok(Ok(())) => Ok(Self { endpoint, queue, held, grace, task, io, attended }),
             Ok(Err(reason)) => Err(failed(std::io::Error::other(reason))),
             Err(_) => Err(failed(std::io::Error::other("the socket's thread ended"))),
         }
@@ -73,6 +99,9 @@ impl Publisher for ZmqPublisher {
         let bytes = parts.iter().map(Bytes::len).sum();
         let [topic, header, body] = parts;
         let topic = self.held.admit(topic, bytes).map_err(|_| PublishError::Full)?;
+        if let Some(attended) = &self.attended {
+            attended.crush.press(self.held.is_above(PRESSED_AT));
+        }
         self.queue.push([topic, header, body], bytes).map_err(|_| PublishError::Gone)
     }
 
@@ -81,11 +110,18 @@ impl Publisher for ZmqPublisher {
     }
 
     async fn shutdown(self, grace: Duration) {
+        let until = Instant::now() + grace;
+        if let Some(attended) = &self.attended {
+            attended.close();
+        }
         *self.grace.lock() = grace;
         self.queue.close();
         // The only error is that the task has ended already.
         let _ = self.task.await;
         self.io.end().await;
+        if let Some(attended) = self.attended {
+            attended.drained(until).await;
+        }
     }
 }
 

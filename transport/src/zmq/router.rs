@@ -19,6 +19,7 @@ use zeromq::{
 
 use super::server::{Order, Orders};
 use super::{BURST, BURST_BYTES, held, io, owned};
+use crate::door::Guests;
 use crate::event::{Auth, DownReason, MalformedReason, PeerMeta, ServerEvent};
 use crate::limits::{Limits, MESSAGE_COST};
 use crate::mailbox::Mailbox;
@@ -49,6 +50,8 @@ pub(super) struct Router {
     batch: Vec<Order>,
     orders: Arc<Orders>,
     limits: Limits,
+    /// What the door, if there is one, knows of peers.
+    guests: Option<Arc<Guests>>,
     complaint: Option<Instant>,
 }
 
@@ -66,6 +69,7 @@ impl Router {
         orders: Arc<Orders>,
         limits: Limits,
         nofile: u64,
+        guests: Option<Arc<Guests>>,
     ) -> Self {
         let backend = socket.backend();
         let (sender, notices) = mpsc::channel(NOTICES_MAX);
@@ -86,6 +90,7 @@ impl Router {
             batch,
             orders,
             limits,
+            guests,
             complaint,
         }
     }
@@ -255,11 +260,14 @@ impl Router {
             self.complain(&format!("there are {} connections already", self.conns_max));
             return None;
         }
+        let peer = match &self.guests {
+            Some(guests) => guests.meet(id.as_ref()).unwrap_or_default(),
+            None => PeerMeta { addr, auth: Auth::None },
+        };
         let conn = ConnId(NEXT_CONN.fetch_add(1, Ordering::Relaxed));
         self.peers.insert(id.clone(), Peer { conn, early });
         self.conns.insert(conn, id);
         self.orders.state.lock().conns.insert(conn, Arc::new(held(&self.limits)));
-        let peer = PeerMeta { addr, auth: Auth::None };
         self.tell(ServerEvent::Up { conn, peer });
         Some(conn)
     }
@@ -310,7 +318,7 @@ mod tests {
 
     fn router(limits: Limits) -> Router {
         let inbox = Mailbox::new(100, 100);
-        Router::new(RouterSocket::new(), inbox, Arc::default(), limits, 1_000)
+        Router::new(RouterSocket::new(), inbox, Arc::default(), limits, 1_000, None)
     }
 
     fn said_by(peer: &PeerIdentity) -> ZmqMessage {

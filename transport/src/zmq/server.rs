@@ -14,6 +14,7 @@ use zeromq::{RouterSocket, Socket};
 use super::io::IoThread;
 use super::listener::Bound;
 use super::router::Router;
+use crate::door::{Attended, Door, Gate, Service};
 use crate::endpoint::Endpoint;
 use crate::error::{BindError, SendError};
 use crate::event::{DownReason, ServerEvent};
@@ -31,6 +32,7 @@ pub struct ZmqServer {
     orders: Arc<Orders>,
     task: JoinHandle<()>,
     io: IoThread,
+    attended: Option<Attended>,
 }
 
 /// What the owner wants done, until the socket's thread takes it.
@@ -56,14 +58,37 @@ pub(super) enum Order {
 }
 
 impl ZmqServer {
-    /// Listens on an endpoint. Raises the process's limit of open files on the way: a server that runs out
+    /// Listens on an endpoint that nobody but friends can reach: what comes in goes to the library as it is.
+    /// Raises the process's limit of open files on the way: a server that runs out
     /// of them is of no use, and the library spins.
     ///
     /// # Errors
     /// When the endpoint is in use, or the system refuses.
     pub async fn bind(endpoint: &Endpoint, limits: Limits) -> Result<Self, BindError> {
+        let bound = super::listener::listen(endpoint, &limits)?;
+        Self::on(bound, None, limits).await
+    }
+
+    /// Listens on an endpoint behind a door, which checks every byte before the library sees it. A Unix
+    /// socket, which only its owner can reach, needs none and gets none.
+    ///
+    /// # Errors
+    /// When the endpoint is in use, or the system refuses.
+    pub async fn bind_behind(
+        door: &Door,
+        endpoint: &Endpoint,
+        limits: Limits,
+        gate: Gate,
+    ) -> Result<Self, BindError> {
+        let service = Service::Conversations;
+        let (bound, attended) = super::listener::listen_behind(door, endpoint, &limits, gate, service)?;
+        Self::on(bound, attended, limits).await
+    }
+
+    async fn on(bound: Bound, attended: Option<Attended>, limits: Limits) -> Result<Self, BindError> {
         let nofile = raise_nofile_limit();
-        let Bound { listener, endpoint, file } = super::listener::listen(endpoint, &limits)?;
+        let Bound { listener, endpoint, file } = bound;
+        let guests = attended.as_ref().map(|attended| attended.guests.clone());
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
         let io = IoThread::start().map_err(failed)?;
         let inbox = Mailbox::new(limits.inbox_messages, limits.inbox_bytes);
@@ -76,12 +101,12 @@ impl ZmqServer {
             let is_ok = result.is_ok();
             // The owner is gone when it has given up meanwhile.
             if bound.send(result).is_ok() && is_ok {
-                Router::new(socket, sink, source, limits, nofile).run().await;
+                Router::new(socket, sink, source, limits, nofile, guests).run().await;
             }
             drop(file);
         });
         match is_bound.await {
-            Ok(Ok(())) => Ok(Self { endpoint, inbox, orders, task, io }),
+            Ok(Ok(())) => Ok(Self { endpoint, inbox, orders, task, io, attended }),
             Ok(Err(reason)) => Err(failed(std::io::Error::other(reason))),
             Err(_) => Err(failed(std::io::Error::other("the socket's thread ended"))),
         }
@@ -119,10 +144,18 @@ impl Server for ZmqServer {
     }
 
     async fn shutdown(self, grace: Duration) {
+        let until = tokio::time::Instant::now() + grace;
+        if let Some(attended) = &self.attended {
+            attended.close();
+        }
         self.orders.state.lock().shutdown = Some(grace);
         self.orders.given.notify_one();
         // The only error is that the task has ended already.
         let _ = self.task.await;
         self.io.end().await;
+        // What the library has written is now at the door.
+        if let Some(attended) = self.attended {
+            attended.drained(until).await;
+        }
     }
 }

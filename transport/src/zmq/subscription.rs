@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use zeromq::{SocketEvent, SocketRecv, SubSocket, ZmqMessage};
 
 use super::io::IoThread;
+use super::tunnels::Dug;
 use super::{BURST, owned};
 use crate::error::Closed;
 use crate::limits::{Limits, MESSAGE_COST};
@@ -22,6 +23,7 @@ pub struct ZmqSubscription {
     ends: Ends,
     task: JoinHandle<()>,
     _io: Arc<IoThread>,
+    _tunnel: Option<Dug>,
 }
 
 /// What both sides of a subscription share.
@@ -39,8 +41,8 @@ impl Ends {
 }
 
 impl ZmqSubscription {
-    pub(super) fn new(ends: Ends, task: JoinHandle<()>, io: Arc<IoThread>) -> Self {
-        Self { ends, task, _io: io }
+    pub(super) fn new(ends: Ends, task: JoinHandle<()>, io: Arc<IoThread>, tunnel: Option<Dug>) -> Self {
+        Self { ends, task, _io: io, _tunnel: tunnel }
     }
 
     /// How many publications were not delivered, because they were malformed or because the owner was

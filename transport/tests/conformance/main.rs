@@ -1,6 +1,7 @@
 //! What every backend must do, over every backend.
 //!
-//! A test here is a function over a [`Net`]; `suite!` runs it over TCP, over Unix sockets and in memory.
+//! A test here is a function over a [`Net`]; `suite!` runs it over TCP, through the door, through the door
+//! encrypted, over Unix sockets and in memory.
 
 mod conversation;
 mod ending;
@@ -11,7 +12,7 @@ mod publishing;
 use std::future::Future;
 use std::time::Duration;
 
-use net::{Ipc, Mem, Net, Tcp};
+use net::{Curved, Doored, Ipc, Mem, Net, Tcp};
 
 /// No test waits for time; this only ends one that waits for what never comes.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -23,6 +24,8 @@ async fn in_time(test: impl Future<Output = ()>) {
 macro_rules! suite {
     ($($module:ident: $($name:ident),+;)+) => {
         suite!(@over tcp Tcp; $($module: $($name),+;)+);
+        suite!(@over door Doored; $($module: $($name),+;)+);
+        suite!(@over curve Curved; $($module: $($name),+;)+);
         suite!(@over ipc Ipc; $($module: $($name),+;)+);
         suite!(@over mem Mem; $($module: $($name),+;)+);
     };

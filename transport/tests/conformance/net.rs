@@ -2,15 +2,20 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use ganger_common::ConnId;
+use ganger_transport::door::{
+    ClientKeys, Door, DoorLimits, Gate, Grant, KeyGate, Policy, PublicKey, SecretKey,
+};
 use ganger_transport::mem::{MemConnector, MemNet, MemPublisher, MemServer};
 use ganger_transport::zmq::{ZmqConnector, ZmqPublisher, ZmqServer};
 use ganger_transport::{
     BindError, Connection, Connector, DownReason, Endpoint, Limits, Publisher, SendError, Server, ServerEvent,
 };
+use tokio::sync::watch;
 
 /// One backend.
 pub(crate) trait Net: Send + Sync + 'static {
@@ -59,6 +64,88 @@ impl Net for Tcp {
 
     fn connector(&self) -> ZmqConnector {
         self.0.clone()
+    }
+}
+
+/// A door that lets tests connect as fast as they like.
+fn door() -> Door {
+    let limits = DoorLimits { rate: 1_000_000, burst: 1_000_000, ..DoorLimits::default() };
+    Door::start(limits).unwrap()
+}
+
+/// TCP, with the door before the library.
+pub(crate) struct Doored(ZmqConnector, Door);
+
+impl Net for Doored {
+    type Server = ZmqServer;
+    type Publisher = ZmqPublisher;
+    type Connector = ZmqConnector;
+
+    fn new() -> Self {
+        Self(ZmqConnector::default(), door())
+    }
+
+    fn free(&self) -> Endpoint {
+        "tcp://127.0.0.1:0".parse().unwrap()
+    }
+
+    async fn bind(&self, endpoint: &Endpoint, limits: Limits) -> Result<ZmqServer, BindError> {
+        ZmqServer::bind_behind(&self.1, endpoint, limits, Gate::Open).await
+    }
+
+    async fn publish(&self, endpoint: &Endpoint) -> ZmqPublisher {
+        ZmqPublisher::bind_behind(&self.1, endpoint, Limits::publisher(), Gate::Open).await.unwrap()
+    }
+
+    fn connector(&self) -> ZmqConnector {
+        self.0.clone()
+    }
+}
+
+/// The same, encrypted.
+pub(crate) struct Curved {
+    connector: ZmqConnector,
+    door: Door,
+    gate: Gate,
+}
+
+#[derive(Debug)]
+struct Everybody;
+
+impl Policy for Everybody {
+    fn admit(&self, _: &PublicKey) -> Option<Grant> {
+        Some(Grant::default())
+    }
+}
+
+impl Net for Curved {
+    type Server = ZmqServer;
+    type Publisher = ZmqPublisher;
+    type Connector = ZmqConnector;
+
+    fn new() -> Self {
+        let (broker, secret) = (SecretKey::generate(), SecretKey::generate());
+        let connector = ZmqConnector::with_keys(ClientKeys { secret, broker: broker.public() });
+        let policy: Arc<dyn Policy> = Arc::new(Everybody);
+        let gate = Gate::Keys(KeyGate::new(broker, watch::channel(policy).1));
+        Self { connector, door: door(), gate }
+    }
+
+    fn free(&self) -> Endpoint {
+        "tcp://127.0.0.1:0".parse().unwrap()
+    }
+
+    async fn bind(&self, endpoint: &Endpoint, limits: Limits) -> Result<ZmqServer, BindError> {
+        ZmqServer::bind_behind(&self.door, endpoint, limits, self.gate.clone()).await
+    }
+
+    async fn publish(&self, endpoint: &Endpoint) -> ZmqPublisher {
+        let limits = Limits::publisher();
+        ZmqPublisher::bind_behind(&self.door, endpoint, limits, self.gate.clone()).await.unwrap()
+    }
+
+    fn connector(&self) -> ZmqConnector {
+        self.connector.clone()
     }
 }
 

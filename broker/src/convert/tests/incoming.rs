@@ -255,7 +255,7 @@ fn refusals_find_their_places_in_the_batch_as_it_came() {
         wire::NewTask { options: Some(TaskOptions::default()), ..new_task(4, "a", b"") },
     ];
     let submit = FromClient::Submit(wire::Submit { seq: 8, again: false, tasks: tasks.into() });
-    let Incoming::Partly { request, seq: 8, refused } = from_client(&submit) else { panic!() };
+    let Incoming::Partly { request, refused } = from_client(&submit) else { panic!() };
     let ClientRequest::Submit { tasks, .. } = request else { panic!() };
     assert_eq!(tasks.iter().map(|task| task.id).collect::<Vec<_>>(), [id(0), id(2), id(4)]);
     assert!(tasks.iter().all(|task| task.options.is_none()), "default options are none");

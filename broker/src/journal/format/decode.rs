@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId};
+use ganger_common::{Account, Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId};
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{AttemptEnded, Cause, Change, Record, Settlement};
 use ganger_scheduler::{Data, Lsn, Stored};
@@ -170,6 +170,11 @@ impl Decoder {
     }
 }
 
+fn account(from: &mut Reader<'_>) -> Result<Account> {
+    let bytes = from.bin("an account")?;
+    bytes.try_into().map(Account).map_err(|_| from.expected(0, "an account of 32 bytes"))
+}
+
 /// Gives the values of a record that were not copied the names that they have.
 fn name(record: &mut Record, lsn: Lsn, spans: &mut Spans) -> Vec<(Stored, Span)> {
     if spans.found.is_empty() {
@@ -187,7 +192,11 @@ fn name(record: &mut Record, lsn: Lsn, spans: &mut Spans) -> Vec<(Stored, Span)>
 }
 
 fn options(from: &mut Reader<'_>) -> Result<TaskOptions> {
-    from.fields(10, "the options of a task")?;
+    let what = "the options of a task";
+    let fields = from.array(what)?;
+    if !matches!(fields, 10 | 11) {
+        return Err(from.expected(0, what));
+    }
     let priority = from.int("a priority")?;
     Ok(TaskOptions {
         priority: i16::try_from(priority).map_err(|_| from.expected(0, "a priority"))?,
@@ -200,6 +209,7 @@ fn options(from: &mut Reader<'_>) -> Result<TaskOptions> {
         knowledge: from.option(|from| from.uint("a revision"))?.map(Revision),
         detached: from.flag("whether it is detached")?,
         events: from.flag("whether events are wanted")?,
+        account: (fields == 11).then(|| account(from)).transpose()?,
     })
 }
 

@@ -133,8 +133,9 @@ fn options(to: &mut Writer<'_>, options: &TaskOptions) {
         knowledge,
         detached,
         events,
+        account,
     } = options;
-    to.array(10);
+    to.array(if account.is_some() { 11 } else { 10 });
     to.int(i64::from(*priority));
     to.uint(*delay_ms);
     to.option(*ttl_ms, Writer::uint);
@@ -145,6 +146,9 @@ fn options(to: &mut Writer<'_>, options: &TaskOptions) {
     to.option(knowledge.map(|revision| revision.0), Writer::uint);
     to.flag(*detached);
     to.flag(*events);
+    if let Some(account) = account {
+        to.bin(&account.0);
+    }
 }
 
 pub(crate) fn attempt_ended(to: &mut Writer<'_>, ended: &AttemptEnded) {

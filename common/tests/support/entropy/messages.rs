@@ -20,6 +20,7 @@ impl<'a> Entropy<'a> {
             knowledge: self.some(Self::revision),
             detached: self.bool(),
             events: self.bool(),
+            account: None,
         }
     }
 

@@ -1,0 +1,30 @@
+//! What whoever looks on may know of a task.
+
+use ganger_common::{Account, TaskId};
+
+use crate::scheduler::Scheduler;
+use crate::task::Task;
+
+impl Scheduler {
+    /// The kind of a task, as long as anything is remembered of it.
+    pub fn kind_of(&self, task: TaskId) -> Option<&str> {
+        let key = self.arena.find(task)?;
+        Some(&self.queues.kind(self.arena[key].kind).name)
+    }
+
+    /// On whose account a task without an outcome counts, with the bytes of its payload.
+    pub fn account_of(&self, task: TaskId) -> Option<(Account, usize)> {
+        counted(&self.arena[self.arena.find(task)?])
+    }
+
+    /// All tasks without an outcome that count on somebody's account.
+    pub fn accounts(&self) -> impl Iterator<Item = (TaskId, Account, usize)> + '_ {
+        let tasks = self.arena.iter().map(|(_, task)| task);
+        tasks.filter_map(|task| counted(task).map(|(account, bytes)| (task.id, account, bytes)))
+    }
+}
+
+fn counted(task: &Task) -> Option<(Account, usize)> {
+    let account = task.extra.as_ref()?.options.account?;
+    (!task.is_settled()).then_some((account, task.data.len()))
+}

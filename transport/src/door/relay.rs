@@ -1,0 +1,234 @@
+//! Carries bytes between a peer and the library, both ways, until one of them ends.
+//!
+//! One task a connection. It reads only as far as the other side takes, so a peer whose messages nobody
+//! wants yet is not read, and no other peer notices; and it holds no buffer of its own unless somebody does
+//! not keep up.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::budget::{Budget, Large};
+use super::counters::Breach;
+use super::patience::{Part, Patience, Reader};
+use super::sockets::Socket;
+
+/// Turns in which something moved before others get theirs.
+const TURNS: usize = 8;
+
+/// How often it is looked at whether a large message still comes.
+const LARGE_LOOK: Duration = Duration::from_millis(250);
+
+/// How long a peer that was told goodbye may take to close.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// The two ends of a relay.
+#[derive(Debug)]
+pub(super) struct Sides<O = TcpStream, I = UnixStream> {
+    pub(super) outer: O,
+    pub(super) inner: I,
+}
+
+/// Why a relay ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// One side closed, and the other has everything.
+    Closed,
+    /// The peer broke a rule.
+    Breach(Breach),
+}
+
+impl From<Breach> for Ending {
+    fn from(breach: Breach) -> Self {
+        Self::Breach(breach)
+    }
+}
+
+impl From<io::Error> for Ending {
+    fn from(_: io::Error) -> Self {
+        Self::Closed
+    }
+}
+
+/// What moves the bytes of one connection. Nothing here waits.
+pub(super) trait Carrier {
+    /// Moves what the peer sent towards the library. Returns the bytes that moved.
+    fn inward<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> Result<u64, Ending>;
+    /// Moves what the library sent towards the peer. Returns the bytes that the peer took.
+    fn outward<O: Socket, I: Socket>(&mut self, sides: &Sides<O, I>) -> Result<Moved, Ending>;
+    /// What waits for the library.
+    fn inward_waiting(&self) -> usize;
+    /// What waits for the peer.
+    fn outward_waiting(&self) -> usize;
+    /// Whether it would read from the peer now.
+    fn reads_outer(&self) -> bool;
+    /// Whether it would read from the library now.
+    fn reads_inner(&self) -> bool;
+    /// Whether the peer, and the library, have said everything.
+    fn ended(&self) -> (bool, bool);
+    /// What must be granted before it goes on reading from the peer.
+    fn wants(&self) -> Option<u64>;
+    /// Grants it.
+    fn grant(&mut self);
+    /// Whether what was granted is not needed any more. Says so once.
+    fn settled(&mut self) -> bool;
+}
+
+/// What moved outward.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moved {
+    /// From the library.
+    pub(super) read: u64,
+    /// To the peer.
+    pub(super) written: u64,
+}
+
+type Take = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+/// One connection.
+pub(super) struct Relay<C> {
+    sides: Sides,
+    carrier: C,
+    budget: Arc<Budget>,
+    patience: Patience,
+    take: Option<Take>,
+    permit: Option<OwnedSemaphorePermit>,
+    large: Large,
+    reader: Reader,
+    part: Option<Part>,
+}
+
+impl<C: Carrier> Relay<C> {
+    pub(super) fn new(sides: Sides, carrier: C, budget: Arc<Budget>, patience: Patience) -> Self {
+        let (large, reader) = (Large::default(), Reader::default());
+        let part = patience.crush.clone().map(Part::new);
+        Self { sides, carrier, budget, patience, take: None, permit: None, large, reader, part }
+    }
+
+    /// Until one side ends and the other has what it said, or a rule is broken.
+    pub(super) async fn run(mut self) -> Ending {
+        let ending = match self.carry().await {
+            Err(ending) => ending,
+            Ok(()) => Ending::Closed,
+        };
+        if matches!(ending, Ending::Closed) && self.carrier.ended().1 {
+            self.farewell().await;
+        }
+        ending
+    }
+
+    async fn carry(&mut self) -> Result<(), Ending> {
+        let mut turns = 0;
+        loop {
+            let inward = self.carrier.inward(&self.sides)?;
+            let outward = self.carrier.outward(&self.sides)?;
+            let waiting = self.carrier.outward_waiting();
+            if self.part.as_mut().is_some_and(|part| part.book(waiting)) {
+                return Err(Breach::SlowReader.into());
+            }
+            self.reader.look(&self.patience, waiting, outward.written)?;
+            self.large.bytes += inward;
+            if self.carrier.settled() {
+                (self.permit, self.large) = (None, Large::default());
+            }
+            match self.carrier.ended() {
+                (true, _) if self.carrier.inward_waiting() == 0 => return Ok(()),
+                (_, true) if self.carrier.outward_waiting() == 0 => return Ok(()),
+                _ => {}
+            }
+            if inward + outward.read + outward.written > 0 {
+                turns += 1;
+                if turns % TURNS == 0 {
+                    tokio::task::yield_now().await;
+                }
+                continue;
+            }
+            turns = 0;
+            self.wait().await?;
+        }
+    }
+
+    /// Sleeps until something may move.
+    async fn wait(&mut self) -> Result<(), Ending> {
+        if let Some(bytes) = self.carrier.wants()
+            && self.take.is_none()
+        {
+            self.take = Some(Box::pin(self.budget.clone().take(bytes)));
+        }
+        let (reads_outer, reads_inner) = (self.carrier.reads_outer(), self.carrier.reads_inner());
+        let (inward, outward) = (self.carrier.inward_waiting() > 0, self.carrier.outward_waiting() > 0);
+        let is_large = self.permit.is_some() && reads_outer;
+        let due = self.reader.due().into_iter().chain(is_large.then(|| Instant::now() + LARGE_LOOK)).min();
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let granted = async {
+            match &mut self.take {
+                Some(take) => take.await,
+                None => std::future::pending().await,
+            }
+        };
+        let pushed = async {
+            match &self.part {
+                Some(part) => part.of.pushed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let began = is_large.then(Instant::now);
+        let mut permit = None;
+        tokio::select! {
+            ready = self.sides.outer.readable(), if reads_outer => ready?,
+            ready = self.sides.inner.readable(), if reads_inner => ready?,
+            ready = self.sides.inner.writable(), if inward => ready?,
+            ready = self.sides.outer.writable(), if outward => ready?,
+            granted = granted => permit = granted,
+            () = timer => {}
+            () = pushed => {}
+        }
+        if let Some(permit) = permit {
+            (self.take, self.permit, self.large) = (None, Some(permit), Large::default());
+            self.carrier.grant();
+        }
+        if let Some(began) = began {
+            self.large.waited += began.elapsed();
+            if self.large.waited > self.large.patience(self.budget.is_crowded()) {
+                return Err(Breach::SlowSender.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The library has closed the connection, and the peer has everything. What the peer still says is thrown
+    /// away: closing with something unread would reset the connection, and with it what the peer has not
+    /// read.
+    async fn farewell(&mut self) {
+        use tokio::io::AsyncWriteExt;
+        let outer = &mut self.sides.outer;
+        if outer.shutdown().await.is_err() {
+            return;
+        }
+        let until_closed = async {
+            let mut void = [0; 4 << 10];
+            loop {
+                if outer.readable().await.is_err() {
+                    return;
+                }
+                match outer.try_read(&mut void) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, until_closed).await;
+    }
+}
