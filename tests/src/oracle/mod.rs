@@ -14,8 +14,8 @@
 //! without its reason, no budget overrun), and `room` (nothing new without room on the disk).
 //!
 //! Not here: damage to the data directory (I11) and the space that it takes (I17) belong to the journal on
-//! disk, which the simulator replaces; the journal's own tests hold them. Rights (I20) have no principals to
-//! be checked against yet.
+//! disk, which the simulator replaces; the journal's own tests hold them. Rights (I20) are judged at the door
+//! and before the scheduler, neither of which is simulated: the tests under `tests/tests/security` hold them.
 
 mod credit;
 mod i01_no_loss;
