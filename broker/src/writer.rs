@@ -284,24 +284,21 @@ impl<J: Journal> Desk<J> {
     /// anybody, and what was promised before is safe.
     fn write(&mut self, batch: &mut Vec<(Lsn, Record)>, bytes: &mut usize) -> Result<Lsn, JournalError> {
         let mut pause = FULL_RETRY;
+        // What comes meanwhile does not make the batch larger than there may be room for.
+        let mut later = Vec::new();
         loop {
             match self.journal.append(batch) {
                 Err(error) if error.is_full() => {
                     if pause == FULL_RETRY {
                         tracing::error!(%error, "nothing new is taken until there is room");
                     }
-                    // What runs may finish, and what was taken is given out: payloads are read all the same.
-                    self.read_values()?;
-                    self.tell();
-                    std::thread::sleep(pause);
-                    match self.orders.try_recv() {
-                        Ok(order) => self.take(order, batch, bytes),
-                        Err(mpsc::TryRecvError::Empty) => {}
+                    if !self.serve_without_room(batch, &mut later, bytes, pause)? {
                         // The broker ends, and with it what was never promised.
-                        Err(mpsc::TryRecvError::Disconnected) => return Err(error),
+                        return Err(error);
                     }
                     pause = (pause * 2).min(FULL_RETRY_MAX);
                 }
+                Ok(_) if !later.is_empty() => *batch = std::mem::take(&mut later),
                 result => {
                     if pause > FULL_RETRY && result.is_ok() {
                         tracing::info!("there is room again");
@@ -310,6 +307,39 @@ impl<J: Journal> Desk<J> {
                 }
             }
         }
+    }
+
+    /// Does what needs no room for as long as `pause`: what runs may finish, and what was taken is given out,
+    /// so values are read all the same, which stand in line behind records. Returns whether the broker goes on.
+    fn serve_without_room(
+        &mut self,
+        batch: &mut Vec<(Lsn, Record)>,
+        later: &mut Vec<(Lsn, Record)>,
+        bytes: &mut usize,
+        pause: Duration,
+    ) -> Result<bool, JournalError> {
+        let again = Instant::now() + pause;
+        loop {
+            // What carried records have made superfluous may be all the room that there is.
+            for before in std::mem::take(&mut self.trims) {
+                self.journal.trim(before)?;
+            }
+            self.read_values()?;
+            self.tell();
+            let left = again.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let wait = if self.wanted.is_empty() { left } else { Duration::ZERO };
+            match self.orders.recv_timeout(wait) {
+                Ok(order) if *bytes < BATCH_BYTES_MAX => self.take(order, batch, bytes),
+                Ok(order) => self.take(order, later, bytes),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            }
+        }
+        self.journal.tend()?;
+        Ok(true)
     }
 
     fn tell(&mut self) {

@@ -17,9 +17,10 @@ pub(crate) use undecodable::undecodable;
 /// Below this size a payload is copied out of the message that brought it, which then can go.
 const COPY_BELOW: usize = 32 << 10;
 
-/// Small payloads of one message are copied into blocks of this size, which they share: one allocation for
-/// many of them. It is also the most that a small payload which outlives all others of its message keeps.
-const BLOCK: usize = 1 << 10;
+/// Small payloads of one message are copied into blocks of at most this size, which they share: one allocation
+/// for several of them. It is also the most that a small payload which outlives all others of its message keeps
+/// and that no budget counts: ten million such tasks stay within what a queue may take.
+const BLOCK: usize = 256;
 
 /// Payloads of one message that may live on.
 struct Keeper<'a> {
@@ -37,7 +38,9 @@ impl<'a> Keeper<'a> {
             return keep(self.frame, part);
         }
         if self.block.capacity() < part.len() {
-            self.block = BytesMut::with_capacity(BLOCK);
+            // A message that holds little must not cost a whole block: nothing more comes than its rest.
+            let rest = (self.frame.as_ptr_range().end as usize).saturating_sub(part.as_ptr() as usize);
+            self.block = BytesMut::with_capacity(BLOCK.min(rest));
         }
         self.block.extend_from_slice(part);
         self.block.split().freeze()

@@ -272,3 +272,22 @@ fn refusals_find_their_places_in_the_batch_as_it_came() {
     let (mine, theirs) = (ErrorCode::BadOption, ErrorCode::Busy);
     assert_eq!(places, [(1, mine), (2, theirs), (3, mine), (4, theirs)]);
 }
+
+/// No budget counts what a payload keeps beside itself, so that must be little.
+#[test]
+fn i15_a_small_payload_keeps_no_more_than_its_message_and_no_more_than_a_block() {
+    let kept = |count: usize| {
+        let tasks: Vec<_> = (0..count).map(|number| new_task(number as u8, "k", b"0123456789")).collect();
+        let submit = FromClient::Submit(wire::Submit { seq: 8, again: false, tasks: tasks.into() });
+        let length = encode(&submit).len();
+        let Incoming::Request(ClientRequest::Submit { tasks, .. }) = from_client(&submit) else { panic!() };
+        let ganger_scheduler::Data::Inline(last) = &tasks[count - 1].payload else { panic!() };
+        let last = last.clone();
+        drop(tasks);
+        (last.try_into_mut().expect("nobody else has it").capacity(), length)
+    };
+    let (alone, length) = kept(1);
+    assert!((10..=length).contains(&alone), "{alone} bytes of a message of {length}");
+    let (survivor, _) = kept(100);
+    assert!((10..=256).contains(&survivor), "{survivor} bytes");
+}
