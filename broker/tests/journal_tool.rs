@@ -7,8 +7,11 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use bytes::Bytes;
 use ganger_broker::journal::Journal;
+use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::{Attempt, Epoch, Outcome, WorkerId};
+use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{Cause, Settlement};
 use ganger_scheduler::{Lsn, Record, Wall};
 use serde_json::Value;
@@ -35,7 +38,7 @@ fn fill(dir: &Path) {
         attempt: Attempt(1),
         worker: Some(WorkerId::from_bytes([9; 16])),
         cause: Cause::Result,
-        result: bytes::Bytes::from_static(b"\x2a").into(),
+        result: Bytes::from_static(b"\x2a").into(),
         ended: None,
     };
     let records = vec![
@@ -94,6 +97,42 @@ fn export_prints_each_task_as_a_line() {
     assert_eq!((&find(1)["state"], &find(1)["payload"]), (&"unsettled".into(), &"0101010101".into()));
     assert_eq!((&find(2)["outcome"], &find(2)["result"]), (&"succeeded".into(), &"2a".into()));
     assert_eq!(find(3)["kind"], "resize");
+}
+
+#[test]
+fn export_prints_large_values_out_of_the_rows_in_which_they_stand() {
+    let folder = folder();
+    let dir = folder.path().join("data");
+    let living = dir.with_extension("living");
+    let mut journal = fresh(&living);
+    let (payload, result) = (vec![0x5a; 3 * STORED_BYTES_MIN], vec![0xa5; STORED_BYTES_MIN]);
+    let waits = NewTask { payload: Bytes::from(payload.clone()).into(), ..new_task(1, "count") };
+    let done = Settlement {
+        task: task_id(2),
+        outcome: Outcome::Succeeded,
+        attempt: Attempt(1),
+        worker: None,
+        cause: Cause::Result,
+        result: Bytes::from(result.clone()).into(),
+        ended: None,
+    };
+    let records = vec![
+        (Lsn(1), Record::Started { epoch: Epoch(1) }),
+        (Lsn(2), Record::Accepted { at: Wall(1), tasks: vec![waits, new_task(2, "count")] }),
+        (Lsn(3), Record::Settled { at: Wall(2), tasks: vec![done] }),
+    ];
+    append(&mut journal, &records);
+    lay_out(&dir, &files(&living));
+
+    let told = tool(&["export", "--payloads"], &dir);
+    assert!(told.status.success(), "{}", text(&told.stderr));
+    let lines: Vec<Value> =
+        text(&told.stdout).lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let [waiting, settled] = &lines[..] else { panic!("{} lines", lines.len()) };
+    assert!(waiting["payload"] == "5a".repeat(payload.len()), "another payload");
+    assert!(settled["result"] == "a5".repeat(result.len()), "another result");
+    let sizes = (&waiting["payload_bytes"], &settled["result_bytes"]);
+    assert_eq!(sizes, (&payload.len().into(), &result.len().into()));
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub use chain::{JournalId, Link};
 pub use error::{Damage, JournalError, StoreFailure};
 pub use mark::Mark;
 pub use memory::MemoryJournal;
-pub use sqlite::{JournalOptions, SqliteJournal, Survey, survey};
+pub use sqlite::{JournalOptions, LargeValues, SqliteJournal, Survey, survey};
 
 /// A place for records.
 pub trait Journal: Send + 'static {

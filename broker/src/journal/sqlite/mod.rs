@@ -24,7 +24,7 @@ use ganger_scheduler::{Lsn, Record, Stored};
 use rusqlite::Connection;
 
 pub use open::JournalOptions;
-pub use survey::{Survey, survey};
+pub use survey::{LargeValues, Survey, survey};
 
 use super::chain::Link;
 use super::directory::{Directory, io_error};

@@ -5,9 +5,11 @@
 //! trimmed. So a value is read without the rest of its row, and in pieces.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use ganger_scheduler::{Data, Lsn, Record, Stored};
+use rusqlite::Connection;
 
 use crate::journal::error::{Damage, JournalError};
 use crate::journal::format::Span;
@@ -51,6 +53,33 @@ impl Values {
         let found = self.places.get(&(stored.lsn, stored.index)).filter(|place| place.len == stored.len);
         found.copied().ok_or(JournalError::NoValue { stored })
     }
+
+    /// Reads on in a value, out of this database. Says whether that was the end.
+    pub(crate) fn read(
+        &self,
+        db: &Connection,
+        path: &Path,
+        stored: Stored,
+        into: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<bool, JournalError> {
+        let Place { row, start, len, sum } = self.find(stored)?;
+        let from = into.len();
+        let piece = most.min(len as usize - from);
+        let body = db.blob_open("main", "batches", "body", row.0 as i64, true);
+        let body = body.map_err(|error| opening(path, error))?;
+        let wrong = |reason| damaged(path, Damage::Value { lsn: stored.lsn, index: stored.index, reason });
+        if body.len() < start + len as usize {
+            return Err(wrong("its row has become shorter"));
+        }
+        into.resize(from + piece, 0);
+        body.read_at_exact(&mut into[from..], start + from).map_err(|error| opening(path, error))?;
+        match into.len() == len as usize {
+            false => Ok(false),
+            true if crc32fast::hash(into) == sum => Ok(true),
+            true => Err(wrong("its checksum is not the one that it had when it was written")),
+        }
+    }
 }
 
 impl Ready {
@@ -61,22 +90,7 @@ impl Ready {
         into: &mut Vec<u8>,
         most: usize,
     ) -> Result<bool, JournalError> {
-        let Place { row, start, len, sum } = self.values.find(stored)?;
-        let (path, from) = (self.directory.database(), into.len());
-        let piece = most.min(len as usize - from);
-        let body = self.db.blob_open("main", "batches", "body", row.0 as i64, true);
-        let body = body.map_err(|error| opening(&path, error))?;
-        let wrong = |reason| damaged(&path, Damage::Value { lsn: stored.lsn, index: stored.index, reason });
-        if body.len() < start + len as usize {
-            return Err(wrong("its row has become shorter"));
-        }
-        into.resize(from + piece, 0);
-        body.read_at_exact(&mut into[from..], start + from).map_err(|error| opening(&path, error))?;
-        match into.len() == len as usize {
-            false => Ok(false),
-            true if crc32fast::hash(into) == sum => Ok(true),
-            true => Err(wrong("its checksum is not the one that it had when it was written")),
-        }
+        self.values.read(&self.db, &self.directory.database(), stored, into, most)
     }
 
     /// The record with the bytes of all its values, if it only names some: those are copied, so that what

@@ -9,21 +9,29 @@ use ganger_scheduler::{Data, Record};
 use serde_json::{Value, json};
 
 use super::{ToolError, state};
+use crate::journal::LargeValues;
 
 pub(super) fn export(dir: &Path, payloads: bool, out: &mut impl Write) -> Result<(), ToolError> {
-    let (survey, recovery) = state::recover(dir, &mut |_, _| {})?;
+    let (survey, values, recovery) = state::recover(dir, &mut |_, _| {})?;
     let mut scheduler = state::begin(&survey, recovery);
     state::carry(&mut scheduler, &mut |record| {
         if let Record::CarriedTasks(tasks) = record {
             for task in tasks {
-                writeln!(out, "{}", line(&task, payloads))?;
+                let mut line = line(&task);
+                if payloads {
+                    line["payload"] = hex(&task.task.payload, &values)?;
+                    if let Some(settled) = &task.settled {
+                        line["result"] = hex(&settled.result, &values)?;
+                    }
+                }
+                writeln!(out, "{line}")?;
             }
         }
         Ok(())
     })
 }
 
-fn line(carried: &CarriedTask, payloads: bool) -> Value {
+fn line(carried: &CarriedTask) -> Value {
     let CarriedTask { task, submitted, attempt, failures, timeouts, crashes, history, settled, .. } = carried;
     let mut line = json!({
         "id": task.id.to_string(),
@@ -42,9 +50,6 @@ fn line(carried: &CarriedTask, payloads: bool) -> Value {
     if !history.is_empty() {
         line["history"] = history.iter().map(attempt_line).collect();
     }
-    if payloads {
-        line["payload"] = hex(&task.payload);
-    }
     if let Some(settled) = settled {
         let CarriedOutcome { outcome, cause, at, worker, result } = &**settled;
         line["outcome"] = json!(outcome.as_str());
@@ -52,9 +57,6 @@ fn line(carried: &CarriedTask, payloads: bool) -> Value {
         line["settled_ms"] = json!(at.0);
         line["worker"] = json!(worker.map(|worker| worker.to_string()));
         line["result_bytes"] = json!(result.len());
-        if payloads {
-            line["result"] = hex(result);
-        }
     }
     line
 }
@@ -83,12 +85,15 @@ fn cause_word(cause: Cause) -> &'static str {
     }
 }
 
-/// Tools have every value at hand.
-fn hex(data: &Data) -> Value {
-    let bytes = data.inline().map_or(&[][..], |bytes| &bytes[..]);
+/// Large values are read one at a time, when they are printed.
+fn hex(data: &Data, values: &LargeValues) -> Result<Value, ToolError> {
+    let bytes = match data {
+        Data::Inline(bytes) => bytes.clone(),
+        Data::Stored(stored) => values.read(*stored)?,
+    };
     let mut digits = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         let _ = write!(digits, "{byte:02x}"); // Writing into a text cannot fail.
     }
-    Value::String(digits)
+    Ok(Value::String(digits))
 }

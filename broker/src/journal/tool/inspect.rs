@@ -12,7 +12,7 @@ use super::{ToolError, state};
 
 pub(super) fn inspect(dir: &Path, json: bool, out: &mut impl Write) -> Result<(), ToolError> {
     let mut counts = BTreeMap::new();
-    let (survey, recovery) = state::recover(dir, &mut |_, record| {
+    let (survey, _, recovery) = state::recover(dir, &mut |_, record| {
         *counts.entry(kind_of(record)).or_insert(0_u64) += 1;
     })?;
     let status = state::begin(&survey, recovery).status();

@@ -113,7 +113,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), ToolError> {
 }
 
 fn verify(dir: &std::path::Path, json: bool, out: &mut impl Write) -> Result<(), ToolError> {
-    let (survey, _) = state::recover(dir, &mut |_, _| {})?;
+    let (survey, ..) = state::recover(dir, &mut |_, _| {})?;
     let (first, last) = (survey.first.0, survey.last.0);
     match json {
         true => writeln!(out, "{}", serde_json::json!({ "sound": true, "first": first, "last": last }))?,

@@ -7,16 +7,16 @@ use ganger_scheduler::{Birth, Config, Effect, Input, Lsn, Now, Record, Recovery,
 use crate::journal::sqlite::wall_now;
 
 use super::{ToolError, survey};
-use crate::journal::Survey;
+use crate::journal::{LargeValues, Survey};
 
 /// Reads a journal, handing over each record on the way, into the state that a broker would go on from.
 pub(super) fn recover(
     dir: &Path,
     each: &mut dyn FnMut(Lsn, &Record),
-) -> Result<(Survey, Recovery), ToolError> {
+) -> Result<(Survey, LargeValues, Recovery), ToolError> {
     let mut recovery = Recovery::new(Config::default(), now());
     let mut wrong = None;
-    let survey = survey(dir, &mut |lsn, record| {
+    let (survey, values) = survey(dir, &mut |lsn, record| {
         each(lsn, &record);
         wrong = wrong.or(recovery.apply(lsn, record).err());
     })?;
@@ -24,7 +24,7 @@ pub(super) fn recover(
         Some(error) => return Err(error.into()),
         None => recovery.check()?,
     }
-    Ok((survey, recovery))
+    Ok((survey, values, recovery))
 }
 
 /// Begins the next life of a state, in memory only.
