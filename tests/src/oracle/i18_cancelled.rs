@@ -15,7 +15,7 @@ use ganger_common::{Outcome, TaskId};
 use super::Violation;
 use super::view::{Step, Story, View};
 use crate::sim::Event;
-use crate::sim::log::{Fact, Promise};
+use crate::sim::log::{Fact, Peer, Promise};
 
 const NAME: &str = "I18";
 
@@ -27,8 +27,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 
 fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story<'_>) {
     let mut cancelled = false;
-    // Of this task, and not of one of the same id that was let go before: the answer may come later than the
-    // next task, and what it says of that one stands in the promise.
+    // Of this task, and not of one of the same id that was let go before: promise and answer may come later
+    // than the next task.
     let mut asks = BTreeSet::new();
     let mut is_gone = false;
     for step in view.steps(story) {
@@ -53,11 +53,11 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
                 asks.insert((*client, *ask));
                 None
             }
-            // The acknowledgement may arrive after the life that gave it has ended.
-            Event::PromiseLeft { promise: Promise::Cancelled(_), .. } => {
-                cancelled = true;
+            Event::PromiseLeft { to: Some(Peer::Client(to)), promise: Promise::Cancelled(_), .. } => {
+                cancelled |= asks.iter().any(|(client, _)| client == to);
                 None
             }
+            // The acknowledgement may arrive after the life that gave it has ended.
             Event::CancelAcknowledged { client, ask, .. } if view.facts.durability == Durability::Journal => {
                 cancelled |= asks.contains(&(*client, *ask));
                 None
@@ -119,6 +119,26 @@ mod tests {
         script.push(Event::CancelAcknowledged { client: CLIENT, ask: 1, task: id(1) });
         script.run(1).settle(1, Outcome::Succeeded);
         script.passes(super::check);
+    }
+
+    #[test]
+    fn a_promise_of_a_task_that_was_let_go_may_leave_after_the_next_was_accepted() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
+        script.append_settled(1, Outcome::Cancelled, 0).append(Fact::Forgotten(9, 0)).submit(1).accept(1);
+        script.promise(crate::sim::log::Promise::Cancelled(id(1)));
+        script.push(Event::CancelAcknowledged { client: CLIENT, ask: 1, task: id(1) });
+        script.run(1).settle(1, Outcome::Succeeded);
+        script.passes(super::check);
+    }
+
+    #[test]
+    fn a_promise_binds_although_the_answer_is_lost() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
+        script.append_settled(1, Outcome::Cancelled, 0).sync();
+        script.promise(crate::sim::log::Promise::Cancelled(id(1))).settle(1, Outcome::Succeeded);
+        script.fails(super::check, "I18", "after it was cancelled");
     }
 
     #[test]
