@@ -17,6 +17,7 @@ pub mod exec;
 mod executor;
 mod handler;
 mod host;
+mod lone;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod random;
