@@ -18,6 +18,7 @@ mod executor;
 mod handler;
 mod host;
 mod lone;
+mod maybe;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod random;

@@ -1,6 +1,5 @@
 //! The thread of the connection: feeds the session and carries out its effects.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::lone::Lone;
+use crate::maybe::{Making, listen, make, receive};
 use crate::replica::Publication;
 use crate::session::{Effect, Incoming, Input, Kinds, Stop};
 use crate::shared::Shared;
@@ -38,8 +38,6 @@ pub(crate) struct Places {
     pub(crate) topics: Vec<String>,
     pub(crate) limits: Limits,
 }
-
-type Making<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send>>;
 
 /// One worker's connection and subscription.
 pub(crate) struct Shell<C: Connector> {
@@ -334,26 +332,5 @@ impl<C: Connector> Shell<C> {
             subscription.close().await;
         }
         stop
-    }
-}
-
-async fn receive<T: Connection>(connection: &mut Option<T>) -> Result<Bytes, Closed> {
-    match connection {
-        Some(connection) => connection.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn listen<T: Subscription>(subscription: &mut Option<T>) -> Result<[Bytes; 3], Closed> {
-    match subscription {
-        Some(subscription) => subscription.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn make<T>(making: &mut Option<Making<T>>) -> Result<T, ConnectError> {
-    match making {
-        Some(making) => making.await,
-        None => std::future::pending().await,
     }
 }
