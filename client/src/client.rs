@@ -7,7 +7,7 @@ use ganger_common::limits::BATCH_ITEMS_MAX;
 use ganger_common::{ClientId, SessionToken, TaskId};
 use ganger_transport::door::ClientKeys;
 use ganger_transport::zmq::ZmqConnector;
-use ganger_transport::{Connector, Endpoint, Limits};
+use ganger_transport::{Connector, Endpoint, IoThread, Limits};
 use uuid::Uuid;
 
 use crate::broadcast::{self, Broadcasts, Subscriber};
@@ -79,7 +79,7 @@ impl ClientConfig {
 
 /// A client of one broker. Clones are the same client; when the last one goes, it says goodbye.
 ///
-/// It has a thread of its own for the connection, so it works on any runtime, and a caller that blocks
+/// It has a thread of its own for session and socket, so it works on any runtime, and a caller that blocks
 /// does not keep it from saying that it lives.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -132,11 +132,17 @@ impl Client {
         let session = Session::new(config.session(), std::time::Instant::now());
         let (endpoint, limits) = (config.endpoint.clone(), config.limits.clone());
         let subscriber = broadcast::via(connector.clone());
-        let driver = Driver::new(connector, endpoint, limits, session, desk.clone());
-        spawn(driver).map_err(|error| Error::Unreachable {
+        let thread = thread_of(&connector).map_err(|error| Error::Unreachable {
             endpoint: config.endpoint.to_string(),
             reason: format!("cannot start a thread: {error}"),
         })?;
+        let driver = Driver::new(connector, endpoint, limits, session, desk.clone());
+        // The thread is there for as long as somebody has it.
+        let kept = thread.clone();
+        thread.spawn(async move {
+            driver.run().await;
+            drop(kept);
+        });
         Ok(Self { inner: Arc::new(Inner { desk, config, subscriber }) })
     }
 
@@ -285,10 +291,11 @@ impl Client {
 /// Most ids in one request; more are asked for in several.
 pub(crate) const IDS_MAX: usize = BATCH_ITEMS_MAX;
 
-/// Gives the driver a thread of its own, which ends with the session.
-fn spawn<C: Connector>(driver: Driver<C>) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = move || runtime.block_on(driver.run());
-    std::thread::Builder::new().name("ganger-client".to_owned()).spawn(run)?;
-    Ok(())
+/// The session runs where its sockets are, so that no thread is woken between the two; or on a thread of its
+/// own, when there are no sockets.
+fn thread_of<C: Connector>(connector: &C) -> std::io::Result<Arc<IoThread>> {
+    match connector.thread()? {
+        Some(thread) => Ok(thread),
+        None => IoThread::start_as("ganger-client").map(Arc::new),
+    }
 }

@@ -34,3 +34,4 @@ pub use error::{BindError, Closed, ConnectError, PublishError, SendError};
 pub use event::{Auth, DownReason, MalformedReason, PeerMeta, ServerEvent};
 pub use limits::{Limits, RECV_BYTES_MAX, raise_nofile_limit};
 pub use traits::{Connection, Connector, Publisher, Server, Subscription};
+pub use zmq::IoThread;

@@ -1,6 +1,8 @@
 //! What every backend offers.
 
 use std::future::Future;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use crate::event::{DownReason, ServerEvent};
 use crate::limits::Limits;
 #[cfg(doc)]
 use crate::limits::RECV_BYTES_MAX;
+use crate::zmq::IoThread;
 
 /// The listening side of conversations.
 pub trait Server: Send + 'static {
@@ -107,6 +110,14 @@ pub trait Connector: Clone + Send + Sync + 'static {
     type Connection: Connection;
     /// The subscriptions that it makes.
     type Subscription: Subscription;
+
+    /// The thread on which its sockets live, if they live on one: the place for what talks over them.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    fn thread(&self) -> io::Result<Option<Arc<IoThread>>> {
+        Ok(None)
+    }
 
     /// Connects to a server.
     ///

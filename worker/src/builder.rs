@@ -83,7 +83,9 @@ impl Builder {
     }
 
     /// Serves a kind with an asynchronous handler. It should not block: for that there is
-    /// [`blocking_handler`](Self::blocking_handler).
+    /// [`blocking_handler`](Self::blocking_handler). While its runs take microseconds, a task that comes alone
+    /// is run where it came in, on the thread of the connection; should it block there after all, another
+    /// thread takes the connection over.
     #[must_use]
     pub fn handler<F, Fut, R>(mut self, kind: impl Into<String>, handler: F) -> Self
     where

@@ -1,20 +1,23 @@
 //! The threads of workers: one for connections, some for handlers.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
+use ganger_transport::{Connector, IoThread};
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::error::WorkerError;
 
 /// Threads that one or many workers of a process run on. Connections and heartbeats have a thread that no
-/// handler ever runs on, so a handler that blocks cannot make its worker look dead.
+/// handler can keep, so a handler that blocks cannot make its worker look dead. It is the thread of the
+/// worker's sockets; workers without sockets share one.
 #[derive(Debug)]
 pub struct Engine {
-    connections: Handle,
-    stop: Arc<Notify>,
+    /// For workers without sockets; starts with the first of them.
+    connections: Mutex<Option<Arc<IoThread>>>,
     handlers: Option<Runtime>,
 }
 
@@ -30,15 +33,7 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(WorkerError::Thread)?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(WorkerError::Thread)?;
-        let connections = runtime.handle().clone();
-        let stop = Arc::new(Notify::new());
-        let stopped = stop.clone();
-        std::thread::Builder::new()
-            .name("ganger-worker".to_owned())
-            .spawn(move || runtime.block_on(stopped.notified()))
-            .map_err(WorkerError::Thread)?;
-        Ok(Self { connections, stop, handlers: Some(handlers) })
+        Ok(Self { connections: Mutex::default(), handlers: Some(handlers) })
     }
 
     /// As many threads for handlers as there are processors.
@@ -49,12 +44,28 @@ impl Engine {
         Self::start(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    pub(crate) fn spawn_connection<F>(&self, task: F) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.connections.spawn(task)
+    /// Where the session of a worker with this connector runs: on the thread of its sockets, so that no
+    /// thread is woken between the two.
+    pub(crate) fn thread_of<C: Connector>(&self, connector: &C) -> Result<Arc<IoThread>, WorkerError> {
+        match connector.thread().map_err(WorkerError::Thread)? {
+            Some(thread) => Ok(thread),
+            None => self.connections().map_err(WorkerError::Thread),
+        }
+    }
+
+    fn connections(&self) -> io::Result<Arc<IoThread>> {
+        let mut connections = self.connections.lock();
+        if let Some(thread) = &*connections {
+            return Ok(thread.clone());
+        }
+        let started = Arc::new(IoThread::start_as("ganger-worker")?);
+        *connections = Some(started.clone());
+        Ok(started)
+    }
+
+    /// Where handlers run; there until the engine is dropped.
+    pub(crate) fn handlers(&self) -> Option<&Handle> {
+        self.handlers.as_ref().map(Runtime::handle)
     }
 
     pub(crate) fn spawn_handlers<F>(&self, task: F) -> Option<JoinHandle<F::Output>>
@@ -68,7 +79,6 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.stop.notify_one();
         if let Some(handlers) = self.handlers.take() {
             // Waiting for a handler that never ends would be for ever.
             handlers.shutdown_background();

@@ -1,7 +1,10 @@
 //! Executors: one for each slot, each claiming the next task as it ends the last.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -12,6 +15,8 @@ use crate::task::{Context, Task};
 
 /// Handlers in the order of the session's kinds.
 pub(crate) type Table = Arc<[Handler]>;
+/// A handler on its way.
+pub(crate) type Running = Pin<Box<dyn Future<Output = End> + Send>>;
 
 /// Runs tasks until the worker ends.
 ///
@@ -20,18 +25,26 @@ pub(crate) type Table = Arc<[Handler]>;
 pub(crate) async fn execute(seat: Arc<Seat>, table: Table) {
     let mut bench = None;
     let mut step = seat.step(None);
+    // Whether the task is the first since the executor slept: how long those take is what matters.
+    let mut is_first = false;
     loop {
         step = match step {
             Step::Closed => return,
             Step::Idle => {
                 seat.bell().await;
+                is_first = true;
                 seat.step(None)
             }
+            Step::GoOn(ticket, running) => seat.step(Some((ticket, running.await))),
             Step::Run(assignment) => match &table[usize::from(assignment.kind.0)] {
                 Handler::Async(handler) => {
-                    let ticket = assignment.ticket;
+                    let (ticket, kind) = (assignment.ticket, assignment.kind);
+                    let began = std::mem::take(&mut is_first).then(Instant::now);
                     let (task, context) = unpack(&seat, assignment);
                     let end = run_async(&**handler, task, context).await;
+                    if let Some(began) = began {
+                        seat.shared().pace(kind).note(began.elapsed());
+                    }
                     // Handlers that never wait would keep a thread of the runtime to themselves.
                     tokio::task::coop::consume_budget().await;
                     seat.step(Some((ticket, end)))
@@ -45,7 +58,7 @@ pub(crate) async fn execute(seat: Arc<Seat>, table: Table) {
     }
 }
 
-fn unpack(seat: &Arc<Seat>, assignment: Assignment) -> (Task, Context) {
+pub(crate) fn unpack(seat: &Arc<Seat>, assignment: Assignment) -> (Task, Context) {
     let Assignment { ticket, lease, kind, events, payload } = assignment;
     let kind = seat.kinds[usize::from(kind.0)].clone();
     let context = Context { seat: seat.clone(), ticket, lease, events };

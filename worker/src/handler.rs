@@ -21,7 +21,7 @@ pub(crate) type BroadcastHandler = dyn Fn(&str, Bytes) + Send + Sync;
 /// A handler of one kind.
 #[derive(Clone)]
 pub(crate) enum Handler {
-    /// Runs on the runtime of the executors.
+    /// Runs on the runtime of the executors, or as if it did.
     Async(Arc<AsyncHandler>),
     /// Runs on a thread of its slot.
     Blocking(Arc<BlockingHandler>),

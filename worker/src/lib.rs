@@ -17,6 +17,8 @@ pub mod exec;
 mod executor;
 mod handler;
 mod host;
+mod lone;
+mod maybe;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod random;

@@ -1,5 +1,6 @@
 //! What the thread of the connection and the executors share.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +10,10 @@ use ganger_common::WorkerId;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+use crate::executor::Running;
+use crate::lone::Pace;
 use crate::replica::Knowledge;
-use crate::session::{Assignment, End, Session, Ticket};
+use crate::session::{Assignment, End, KindIndex, Session, Ticket};
 use crate::time::{Clock, Time};
 
 /// The session, and who sleeps.
@@ -22,6 +25,9 @@ pub(crate) struct Shared {
     bells: Vec<Notify>,
     /// One for each slot of the session.
     cells: Vec<Cell>,
+    /// One for each kind.
+    paces: Vec<Pace>,
+    lone_ended: Notify,
     pub(crate) clock: Clock,
     pub(crate) worker: WorkerId,
     pub(crate) knowledge: Knowledge,
@@ -35,7 +41,45 @@ pub(crate) struct Guarded {
     idle: Vec<usize>,
     /// The thread of the connection sleeps until then.
     pub(crate) sleeps_until: Option<Time>,
+    /// Handlers that were polled already and wait for an executor.
+    begun: VecDeque<(Ticket, Running)>,
+    /// The task that came alone will be run by whoever saw it come.
+    pub(crate) lone_is_called: bool,
+    lone_runs: bool,
     closed: bool,
+}
+
+impl Guarded {
+    pub(crate) fn has_idle(&self) -> bool {
+        !self.idle.is_empty()
+    }
+
+    /// Whether the thread of the connection sleeps and has something to do. It is asked once: whoever asked
+    /// wakes it.
+    pub(crate) fn wants_connection(&mut self) -> bool {
+        let Some(until) = self.sleeps_until else { return false };
+        let is_due =
+            self.session.has_effects() || self.session.poll_timeout().is_some_and(|timeout| timeout < until);
+        if is_due {
+            self.sleeps_until = None;
+        }
+        is_due
+    }
+
+    fn next(&mut self, now: Time, executor: usize) -> Step {
+        // It has a slot, so there is an executor that has none: no task waits for it for ever.
+        if let Some((ticket, running)) = self.begun.pop_front() {
+            return Step::GoOn(ticket, running);
+        }
+        match self.session.take(now) {
+            _ if self.closed => Step::Closed,
+            Some(assignment) => Step::Run(assignment),
+            None => {
+                self.idle.push(executor);
+                Step::Idle
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -48,6 +92,8 @@ impl fmt::Debug for Shared {
 pub(crate) enum Step {
     /// Run this.
     Run(Assignment),
+    /// Go on with this.
+    GoOn(Ticket, Running),
     /// Sleep until the bell rings.
     Idle,
     /// The worker has ended.
@@ -62,12 +108,23 @@ impl Shared {
         worker: WorkerId,
         knowledge: Knowledge,
     ) -> Self {
-        let guarded = Guarded { session, idle: Vec::new(), sleeps_until: None, closed: false };
+        let paces = session.kinds().iter().map(|_| Pace::default()).collect();
+        let guarded = Guarded {
+            session,
+            idle: Vec::new(),
+            sleeps_until: None,
+            begun: VecDeque::new(),
+            lone_is_called: false,
+            lone_runs: false,
+            closed: false,
+        };
         Self {
             guarded: Mutex::new(guarded),
             work: Notify::new(),
             bells: (0..slots).map(|_| Notify::new()).collect(),
             cells: (0..slots).map(|_| Cell::default()).collect(),
+            paces,
+            lone_ended: Notify::new(),
             clock,
             worker,
             knowledge,
@@ -80,7 +137,8 @@ impl Shared {
 
     /// Rings for as many executors as would get a task.
     pub(crate) fn wake_executors(&self, guarded: &mut Guarded) {
-        for _ in 0..guarded.session.ready().min(guarded.idle.len()) {
+        let ready = guarded.session.ready() + guarded.begun.len();
+        for _ in 0..ready.min(guarded.idle.len()) {
             if let Some(executor) = guarded.idle.pop() {
                 self.bells[executor].notify_one();
             }
@@ -94,6 +152,45 @@ impl Shared {
         guarded.idle.clear();
         drop(guarded);
         self.bells.iter().for_each(Notify::notify_one);
+    }
+
+    pub(crate) fn pace(&self, kind: KindIndex) -> &Pace {
+        &self.paces[usize::from(kind.0)]
+    }
+
+    /// Claims a task that no executor runs.
+    pub(crate) fn take_lone(&self, mut guarded: MutexGuard<'_, Guarded>) -> Option<Assignment> {
+        let assignment = guarded.session.take(self.clock.now());
+        guarded.lone_runs = assignment.is_some();
+        assignment
+    }
+
+    /// Takes in the end of such a task, or has an executor go on with it. Returns whether the connection is
+    /// to be woken.
+    pub(crate) fn leave_lone(&self, ticket: Ticket, end: Result<End, Running>) -> bool {
+        let now = self.clock.now();
+        let mut guarded = self.lock();
+        match end {
+            Ok(end) => guarded.session.finish(now, ticket, end),
+            Err(running) => guarded.begun.push_back((ticket, running)),
+        }
+        guarded.lone_runs = false;
+        self.lone_ended.notify_waiters();
+        self.wake_executors(&mut guarded);
+        guarded.wants_connection()
+    }
+
+    /// Waits until no task runs that no executor runs.
+    pub(crate) async fn lone_left(&self) {
+        loop {
+            let ended = self.lone_ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if !self.lock().lone_runs {
+                return;
+            }
+            ended.await;
+        }
     }
 
     pub(crate) fn cell(&self, ticket: Ticket) -> &Cell {
@@ -116,11 +213,7 @@ impl Shared {
 
     /// Lets go of the lock, and wakes the thread of the connection if it sleeps and has something to do.
     pub(crate) fn wake_connection(&self, mut guarded: MutexGuard<'_, Guarded>) {
-        let Some(until) = guarded.sleeps_until else { return };
-        let is_due = guarded.session.has_effects()
-            || guarded.session.poll_timeout().is_some_and(|timeout| timeout < until);
-        if is_due {
-            guarded.sleeps_until = None;
+        if guarded.wants_connection() {
             drop(guarded);
             self.work.notify_one();
         }
@@ -143,7 +236,7 @@ impl Seat {
         Self { shared, number, kinds }
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -154,14 +247,7 @@ impl Seat {
         if let Some((ticket, end)) = done {
             guarded.session.finish(now, ticket, end);
         }
-        let step = match guarded.session.take(now) {
-            _ if guarded.closed => Step::Closed,
-            Some(assignment) => Step::Run(assignment),
-            None => {
-                guarded.idle.push(self.number);
-                Step::Idle
-            }
-        };
+        let step = guarded.next(now, self.number);
         self.shared.wake_connection(guarded);
         step
     }

@@ -1,6 +1,5 @@
 //! The thread of the connection: feeds the session and carries out its effects.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_transport::{Closed, ConnectError, Connection, Connector, Endpoint, Limits, Subscription};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::lone::Lone;
+use crate::maybe::{Making, listen, make, receive};
 use crate::replica::Publication;
 use crate::session::{Effect, Incoming, Input, Kinds, Stop};
 use crate::shared::Shared;
@@ -37,8 +39,6 @@ pub(crate) struct Places {
     pub(crate) limits: Limits,
 }
 
-type Making<T> = Pin<Box<dyn Future<Output = Result<T, ConnectError>> + Send>>;
-
 /// One worker's connection and subscription.
 pub(crate) struct Shell<C: Connector> {
     shared: Arc<Shared>,
@@ -47,10 +47,13 @@ pub(crate) struct Shell<C: Connector> {
     places: Places,
     orders: mpsc::Receiver<Order>,
     broadcasts: Option<mpsc::Sender<(String, Bytes)>>,
+    lone: Option<Arc<Lone>>,
     connection: Option<C::Connection>,
     connecting: Option<Making<C::Connection>>,
     subscription: Option<C::Subscription>,
     subscribing: Option<Making<C::Subscription>>,
+    /// Kept from turn to turn: a timer that is made anew each time has the runtime woken by itself.
+    alarm: Option<Pin<Box<Sleep>>>,
     effects: Vec<Effect>,
     inputs: Vec<Input>,
     /// The last try to connect failed: say so once, not at every try.
@@ -74,6 +77,7 @@ impl<C: Connector> Shell<C> {
         places: Places,
         orders: mpsc::Receiver<Order>,
         broadcasts: Option<mpsc::Sender<(String, Bytes)>>,
+        lone: Option<Arc<Lone>>,
     ) -> Self {
         let kinds = shared.lock().session.kinds().clone();
         Self {
@@ -83,10 +87,12 @@ impl<C: Connector> Shell<C> {
             places,
             orders,
             broadcasts,
+            lone,
             connection: None,
             connecting: None,
             subscription: None,
             subscribing: None,
+            alarm: None,
             effects: Vec::new(),
             inputs: Vec::new(),
             is_failing: false,
@@ -95,11 +101,16 @@ impl<C: Connector> Shell<C> {
 
     /// Until the session has ended.
     pub(crate) async fn run(mut self) -> Stop {
+        let mut was_busy = false;
         loop {
             let timeout = self.gather();
             if !self.effects.is_empty() {
                 if let Some(stop) = self.carry_out() {
                     return self.end(stop).await;
+                }
+                // Often that was all: a turn for the others comes with going to sleep.
+                if !std::mem::replace(&mut was_busy, true) {
+                    continue;
                 }
                 // One look at everything else, and a turn for the timers and sockets of this thread: there
                 // may be effects for as long as there are tasks.
@@ -110,6 +121,7 @@ impl<C: Connector> Shell<C> {
                 };
                 woken.into_iter().for_each(|woken| self.take(woken));
             } else {
+                was_busy = false;
                 let woken = self.wait(timeout).await;
                 self.take(woken);
             }
@@ -185,7 +197,13 @@ impl<C: Connector> Shell<C> {
     }
 
     async fn wait(&mut self, timeout: Time) -> Woken<C> {
-        let due = self.shared.clock.instant(timeout);
+        let due = self.shared.clock.instant(timeout).map(Into::into);
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(Instant::now())));
+        if let Some(due) = due
+            && alarm.deadline() != due
+        {
+            alarm.as_mut().reset(due);
+        }
         tokio::select! {
             frame = receive(&mut self.connection) => Woken::Frame(frame),
             made = make(&mut self.connecting) => Woken::Connected(made),
@@ -193,7 +211,7 @@ impl<C: Connector> Shell<C> {
             made = make(&mut self.subscribing) => Woken::Subscribed(made),
             Some(order) = self.orders.recv() => Woken::Order(order),
             () = self.shared.work.notified() => Woken::Due,
-            () = sleep_until(due) => Woken::Due,
+            () = alarm, if due.is_some() => Woken::Due,
         }
     }
 
@@ -295,7 +313,14 @@ impl<C: Connector> Shell<C> {
         if guarded.session.poll_timeout().is_some_and(|timeout| timeout <= now) {
             guarded.session.handle_timeout(now);
         }
-        self.shared.wake_executors(&mut guarded);
+        match &self.lone {
+            Some(lone) if lone.suits(&guarded) => {
+                if !std::mem::replace(&mut guarded.lone_is_called, true) {
+                    lone.call();
+                }
+            }
+            _ => self.shared.wake_executors(&mut guarded),
+        }
     }
 
     async fn end(self, stop: Stop) -> Stop {
@@ -307,33 +332,5 @@ impl<C: Connector> Shell<C> {
             subscription.close().await;
         }
         stop
-    }
-}
-
-async fn receive<T: Connection>(connection: &mut Option<T>) -> Result<Bytes, Closed> {
-    match connection {
-        Some(connection) => connection.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn listen<T: Subscription>(subscription: &mut Option<T>) -> Result<[Bytes; 3], Closed> {
-    match subscription {
-        Some(subscription) => subscription.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn make<T>(making: &mut Option<Making<T>>) -> Result<T, ConnectError> {
-    match making {
-        Some(making) => making.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(due: Option<std::time::Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::error::WorkerError;
 use crate::executor::{Table, execute};
 use crate::handler::{BroadcastHandler, Handler};
+use crate::lone::Lone;
 use crate::replica::Knowledge;
 use crate::session::{Config, Kinds, Session, Stop, StopReason};
 use crate::shared::{Seat, Shared};
@@ -170,6 +171,7 @@ impl<C: Connector> Worker<C> {
         engine: &Engine,
         stop: impl Future<Output = ()>,
     ) -> Result<Stopped, WorkerError> {
+        let thread = engine.thread_of(&self.connector)?;
         let (clock, slots, id) = (Clock::start(), self.config.slots, self.config.worker);
         let session = Session::new(self.config, self.knowledge.clone(), clock.now());
         let shared = Arc::new(Shared::new(session, slots, clock, id, self.knowledge));
@@ -179,8 +181,13 @@ impl<C: Connector> Worker<C> {
         });
         let executors: Vec<JoinHandle<()>> = executors.collect();
         let hook = self.on_broadcast.and_then(|hook| listen(engine, hook));
-        let shell = Shell::new(shared.clone(), self.connector, self.places, self.inbox, hook);
-        let connection = engine.spawn_connection(shell.run());
+        let lone = engine.handlers().map(|handlers| {
+            let seat = Arc::new(Seat::new(shared.clone(), slots as usize));
+            Lone::new(thread.clone(), handlers.clone(), self.table.clone(), seat)
+        });
+        let shell = Shell::new(shared.clone(), self.connector, self.places, self.inbox, hook, lone);
+        // The shell has the connector, and the engine is borrowed: the thread outlives the session.
+        let connection = thread.spawn(shell.run());
         let mut running = Running { shared, connection, executors };
         tokio::select! {
             end = &mut running.connection => return running.end(end.ok()).await,
@@ -220,6 +227,9 @@ impl Running {
             if tokio::time::timeout_at(deadline, &mut *executor).await.is_err() {
                 unfinished += 1;
             }
+        }
+        if tokio::time::timeout_at(deadline, self.shared.lone_left()).await.is_err() {
+            unfinished += 1;
         }
         match stop.reason {
             StopReason::Refused { code, text } => Err(WorkerError::Refused { code, text }),

@@ -114,6 +114,89 @@ async fn a_handler_that_blocks_does_not_stop_heartbeats() {
     leave(broker, &handle, running).await;
 }
 
+fn thread_name() -> String {
+    std::thread::current().name().unwrap_or_default().to_owned()
+}
+
+/// Has tasks of a quick kind run one at a time until one ran on the thread of the connection.
+async fn until_run_there(broker: &mut Broker) {
+    for round in 0..10_000 {
+        let number = (round % 200) as u8;
+        broker.ends.clear();
+        broker.dispatch(&[(number, "quick", b"")]);
+        if broker.end(number).await.1 == "ganger-worker" {
+            return;
+        }
+    }
+    panic!("lone tasks of a quick kind are run by executors");
+}
+
+#[tokio::test]
+async fn a_quick_kind_that_begins_to_block_does_not_stop_heartbeats_or_other_tasks() {
+    let mut broker = Broker::start();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = parking_lot::Mutex::new(released);
+    let (told, mut began) = tokio::sync::mpsc::unbounded_channel();
+    let builder = Worker::builder().slots(2).handler("quick", move |task, _| {
+        let name = thread_name();
+        if task.payload == "block" {
+            told.send(name.clone()).unwrap();
+            let _ = released.lock().recv();
+        }
+        async move { Ok(name) }
+    });
+    let (handle, running) = broker.run(builder);
+    broker.open().await;
+    // Where a task runs is decided anew for each; it may take some tries until one blocks that thread.
+    loop {
+        until_run_there(&mut broker).await;
+        broker.ends.clear();
+        broker.dispatch(&[(201, "quick", b"block")]);
+        if soon("a start", began.recv()).await.as_deref() == Some("ganger-worker") {
+            break;
+        }
+        release.send(()).unwrap();
+        broker.end(201).await;
+    }
+    let before = broker.heartbeats;
+    broker.until(|broker| broker.heartbeats >= before + 2 && broker.started.contains(&201)).await;
+    broker.dispatch(&[(202, "quick", b"")]);
+    assert_eq!(&broker.end(202).await.1[..], b"ganger-executor");
+    assert!(broker.end_of(201).is_none());
+    release.send(()).unwrap();
+    assert_eq!(&broker.end(201).await.1[..], b"ganger-worker");
+    leave(broker, &handle, running).await;
+}
+
+#[tokio::test]
+async fn a_quick_kind_that_begins_to_wait_goes_on_at_an_executor() {
+    let mut broker = Broker::start();
+    let builder = Worker::builder().slots(1).handler("quick", |task, _| async move {
+        let name = thread_name();
+        if task.payload == "wait" {
+            // What it begins belongs to the runtime of the executors, wherever it is polled.
+            tokio::spawn(async {}).await?;
+            tokio::task::yield_now().await;
+            return Ok(format!("{name} {}", thread_name()));
+        }
+        Ok(name)
+    });
+    let (handle, running) = broker.run(builder);
+    broker.open().await;
+    loop {
+        until_run_there(&mut broker).await;
+        broker.ends.clear();
+        broker.dispatch(&[(201, "quick", b"wait")]);
+        let (end, names, _) = broker.end(201).await;
+        assert_eq!(end, AttemptEnd::Succeeded);
+        if names == "ganger-worker ganger-executor" {
+            break;
+        }
+        assert_eq!(names, "ganger-executor ganger-executor");
+    }
+    leave(broker, &handle, running).await;
+}
+
 #[tokio::test]
 async fn a_lost_connection_costs_nothing() {
     let mut broker = Broker::start();

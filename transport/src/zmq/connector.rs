@@ -19,8 +19,8 @@ use crate::error::ConnectError;
 use crate::limits::Limits;
 use crate::traits::Connector;
 
-/// Makes connections over TCP and Unix sockets, all on one thread. The thread starts with the first
-/// connection, and ends when the connector, its clones and its connections are gone.
+/// Makes connections over TCP and Unix sockets, all on one thread. The thread starts when it is first asked
+/// for, and ends when the connector, its clones and its connections are gone.
 #[derive(Clone, Debug, Default)]
 pub struct ZmqConnector {
     io: Arc<Mutex<Option<Arc<IoThread>>>>,
@@ -44,13 +44,16 @@ impl ZmqConnector {
         if matches!(to, Endpoint::Mem { .. }) {
             return Err(ConnectError::Unsupported { endpoint: to.clone() });
         }
+        self.started()
+            .map_err(|error| ConnectError::Failed { endpoint: to.clone(), reason: error.to_string() })
+    }
+
+    fn started(&self) -> io::Result<Arc<IoThread>> {
         let mut io = self.io.lock();
         if let Some(io) = &*io {
             return Ok(io.clone());
         }
-        let failed =
-            |error: io::Error| ConnectError::Failed { endpoint: to.clone(), reason: error.to_string() };
-        let started = Arc::new(IoThread::start().map_err(failed)?);
+        let started = Arc::new(IoThread::start()?);
         *io = Some(started.clone());
         Ok(started)
     }
@@ -75,6 +78,10 @@ impl ZmqConnector {
 impl Connector for ZmqConnector {
     type Connection = ZmqConnection;
     type Subscription = ZmqSubscription;
+
+    fn thread(&self) -> io::Result<Option<Arc<IoThread>>> {
+        self.started().map(Some)
+    }
 
     async fn connect(&self, to: &Endpoint, limits: &Limits) -> Result<ZmqConnection, ConnectError> {
         let io = self.io(to)?;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{Notify, oneshot};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+use super::helm::Helm;
 
 /// How often a socket that is being closed is asked whether it has written everything. The library tells
 /// nobody, and this only delays the end of a process.
@@ -16,8 +18,11 @@ const LINGER_POLL: Duration = Duration::from_millis(1);
 
 /// A thread with a runtime of its own. It ends when this value is dropped, after what its sockets were told
 /// to let out.
+///
+/// What runs on the thread of its sockets hands messages over without waking anybody, which is most of what
+/// a lone message costs. Nothing that runs there may block.
 #[derive(Debug)]
-pub(crate) struct IoThread {
+pub struct IoThread {
     runtime: Handle,
     control: Arc<Control>,
     ended: Option<oneshot::Receiver<()>>,
@@ -25,8 +30,22 @@ pub(crate) struct IoThread {
 
 #[derive(Debug, Default)]
 struct Control {
-    stop: Notify,
+    helm: Arc<Helm>,
     linger_until: Mutex<Option<Instant>>,
+    ending: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Control {
+    fn end(&self, runtime: Runtime) {
+        let until = *self.linger_until.lock();
+        if let Some(until) = until {
+            runtime.block_on(finished(0, until));
+        }
+        // Not a plain drop: that would wait for a name lookup, which cannot be interrupted.
+        runtime.shutdown_background();
+        // Nobody listens when the thread was left to itself.
+        self.ending.lock().take().map(|ending| ending.send(()));
+    }
 }
 
 impl IoThread {
@@ -34,34 +53,44 @@ impl IoThread {
         Self::start_as(THREAD_NAME)
     }
 
-    pub(crate) fn start_as(name: &str) -> io::Result<Self> {
+    /// Starts a thread of this name.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_as(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let control = Arc::new(Control::default());
-        let (told, (ending, ended)) = (control.clone(), oneshot::channel());
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            runtime.block_on(async {
-                told.stop.notified().await;
-                let until = *told.linger_until.lock();
-                if let Some(until) = until {
-                    finished(0, until).await;
-                }
-            });
-            // Not a plain drop: that would wait for a name lookup, which cannot be interrupted.
-            runtime.shutdown_background();
-            // Nobody listens when the thread was left to itself.
-            let _ = ending.send(());
-        })?;
+        let (ending, ended) = oneshot::channel();
+        *control.ending.lock() = Some(ending);
+        let told = control.clone();
+        let drive = move || told.helm.drive(runtime).into_iter().for_each(|runtime| told.end(runtime));
+        std::thread::Builder::new().name(name.to_owned()).spawn(drive)?;
         Ok(Self { runtime: handle, control, ended: Some(ended) })
     }
 
     /// Runs a task on the thread.
-    pub(crate) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         self.runtime.spawn(task)
+    }
+
+    /// Whether [`call`](Self::call) would run a job here and now. The first time, this starts the thread that
+    /// takes over when a job blocks.
+    pub fn has_time(&self) -> bool {
+        let control = self.control.clone();
+        self.control.helm.hire(WATCHER_NAME, move |runtime| control.end(runtime))
+    }
+
+    /// Runs a job on the thread, between two tasks of its runtime, and then what it returns, which is the
+    /// place to wake tasks. Should the job keep the thread, another one drives the runtime after a few
+    /// milliseconds, and sockets and timers go on. A job that is told `false` must not block: then nobody
+    /// would take over.
+    pub fn call<T: FnOnce() + Send + 'static>(&self, job: impl FnOnce(bool) -> T + Send + 'static) {
+        self.control.helm.call(Box::new(|has_time| Box::new(job(has_time))));
     }
 
     /// Lets closed sockets write what they have until then, should the thread be stopped before.
@@ -83,7 +112,7 @@ impl IoThread {
 
 impl Drop for IoThread {
     fn drop(&mut self) {
-        self.control.stop.notify_one();
+        self.control.helm.stop();
     }
 }
 
@@ -97,3 +126,4 @@ pub(super) async fn finished(left: usize, until: Instant) {
 
 /// Fits the 15 bytes that the system keeps of a name.
 const THREAD_NAME: &str = "ganger-zmq-io";
+const WATCHER_NAME: &str = "ganger-watcher";

@@ -30,6 +30,7 @@
 pub mod bare;
 mod connection;
 mod connector;
+mod helm;
 mod io;
 mod listener;
 mod publisher;
@@ -40,7 +41,7 @@ mod tunnels;
 
 pub use connection::ZmqConnection;
 pub use connector::ZmqConnector;
-pub(crate) use io::IoThread;
+pub use io::IoThread;
 pub use publisher::ZmqPublisher;
 pub use server::ZmqServer;
 pub use subscription::ZmqSubscription;

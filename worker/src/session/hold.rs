@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use ganger_common::message::{Held, Lease};
 
+use super::config::KindIndex;
 use super::effect::{Assignment, CancelReason, Ticket};
 use super::input::Item;
 use crate::time::Time;
@@ -66,6 +67,19 @@ impl Hold {
     /// How many tasks an executor would get now.
     pub(super) fn ready(&self) -> usize {
         self.confirmed.len() + self.waiting.len().min(self.free.len())
+    }
+
+    /// The kind of the task that an executor would get now. Attempts that were cancelled meanwhile are passed
+    /// over.
+    pub(super) fn next_kind(&self) -> Option<KindIndex> {
+        let confirmed = self.confirmed.iter().find_map(|ticket| {
+            let entry = self.slots.get(ticket.slot as usize)?.as_ref();
+            match entry.filter(|entry| entry.ticket == *ticket).map(|entry| &entry.state) {
+                Some(State::Confirmed(item)) => Some(item.kind),
+                _ => None,
+            }
+        });
+        confirmed.or_else(|| self.waiting.front().map(|item| item.kind))
     }
 
     /// Slots that are taken, whether a handler is in them or not.

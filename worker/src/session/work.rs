@@ -8,6 +8,7 @@ use ganger_common::message::Lease;
 use ganger_common::{AttemptEnd, ErrorCode};
 
 use super::Session;
+use super::config::KindIndex;
 use super::effect::{Assignment, CancelReason, Effect, End, Ended, Failure, Ticket};
 use super::hold::{Entry, State};
 use super::input::Item;
@@ -28,6 +29,11 @@ impl Session {
             return None;
         }
         self.hold.take(now)
+    }
+
+    /// The kind of the task that the next executor would get.
+    pub fn next_kind(&self) -> Option<KindIndex> {
+        self.hold.next_kind()
     }
 
     /// How many executors would get a task now.

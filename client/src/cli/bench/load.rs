@@ -21,7 +21,12 @@ pub(super) struct Load {
     pub(super) window: usize,
     /// Tasks handed in together.
     pub(super) batch: u32,
+    /// Most tasks handed in a second.
+    pub(super) rate: Option<f64>,
 }
+
+/// A load with a rate is handed in so often: seldom enough for timers, often enough to be a stream.
+const PULSE: Duration = Duration::from_millis(2);
 
 impl Load {
     fn tasks(&self, from: u32, count: u32) -> Vec<NewTask> {
@@ -38,7 +43,13 @@ impl Load {
         }
     }
 
-    /// Hands everything in as fast as the window allows.
+    /// How many tasks should have been handed in by now.
+    fn due(&self, begin: Instant) -> u32 {
+        let most = f64::from(self.tasks);
+        self.rate.map_or(most, |rate| (begin.elapsed().as_secs_f64() * rate).min(most)) as u32
+    }
+
+    /// Hands everything in as fast as the window, or its rate, allows.
     async fn send(
         self,
         mut sender: PipeSender,
@@ -46,8 +57,14 @@ impl Load {
     ) -> Result<(), Exit> {
         let batch = self.batch.min(u32::try_from(self.window).unwrap_or(u32::MAX)).max(1);
         let mut done = 0;
+        let begin = Instant::now();
         while done < self.tasks {
-            let count = batch.min(self.tasks - done);
+            let due = self.due(begin).saturating_sub(done);
+            if due == 0 {
+                tokio::time::sleep(PULSE).await;
+                continue;
+            }
+            let count = batch.min(due);
             // From the moment when there is room: to wait for that is this side's own doing.
             let entering = |count| {
                 // The other half only leaves when everything is over.

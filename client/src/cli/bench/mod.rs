@@ -121,6 +121,7 @@ impl BenchArgs {
             durations: self.runs,
             window: if self.backlog { self.tasks } else { self.window } as usize,
             batch: self.batch,
+            rate: None,
         }
     }
 

@@ -19,6 +19,12 @@ use super::{BenchArgs, usage};
 /// Tasks of the first run that nobody measures: it finds the credit that the worker needs.
 const WARM_UP: u32 = 20_000;
 
+/// Tasks one at a time: enough for a 99th percentile.
+const ALONE: u32 = 2_000;
+/// A load beside them has so long to become even, and goes on for no longer than this.
+const SETTLING: Duration = Duration::from_millis(500);
+const HALF_LOAD_MAX: Duration = Duration::from_secs(60);
+
 /// What one run on one broker has shown.
 struct Measured {
     durability: Durability,
@@ -27,6 +33,8 @@ struct Measured {
     beside: Option<Figures>,
     /// One task at a time.
     alone: Option<Figures>,
+    /// The same beside another client that hands in half of what the broker was seen to do.
+    alone_loaded: Option<Figures>,
     cpu_per_task: Option<f64>,
     memory_per_task: Option<f64>,
     accepting: Option<Duration>,
@@ -109,13 +117,14 @@ async fn one(context: &mut Context, args: &BenchArgs, durability: Durability) ->
     let after = counters(context, &client).await?;
     let grown = |name: &str| count(&after, name).saturating_sub(count(&before, name));
     let journal = Journal { records: grown("journal_records"), syncs: grown("journal_syncs") };
-    let alone = match args.baseline && !args.backlog {
-        true => {
-            let load = Load { tasks: 2_000.min(load.tasks), window: 1, batch: 1, ..load.clone() };
-            Some(Run::start(&client, load)?.finish(&silent()).await?)
-        }
-        false => None,
-    };
+    let (mut alone, mut alone_loaded) = (None, None);
+    if args.baseline && !args.backlog {
+        let one_by_one = Load { tasks: ALONE.min(load.tasks), window: 1, batch: 1, ..load.clone() };
+        alone = Some(Run::start(&client, one_by_one.clone())?.finish(&silent()).await?);
+        let half = Load { rate: Some(figures.per_second() / 2.0), ..load.clone() };
+        alone_loaded = Some(beside_half(context, &gang, &client, half, one_by_one).await?);
+    }
+    client.close().await;
     context.close().await;
     drop(gang);
     let beside = match args.noisy {
@@ -128,10 +137,31 @@ async fn one(context: &mut Context, args: &BenchArgs, durability: Durability) ->
         figures,
         beside,
         alone,
+        alone_loaded,
         memory_per_task,
         accepting,
         journal,
     })
+}
+
+/// One task at a time, of a client beside another with half of the load that the broker can bear.
+async fn beside_half(
+    context: &mut Context,
+    gang: &Gang,
+    client: &Client,
+    half: Load,
+    one_by_one: Load,
+) -> Result<Figures, Exit> {
+    let rate = half.rate.unwrap_or_default();
+    // It is stopped when it is no longer needed.
+    let half = Load { tasks: (rate * HALF_LOAD_MAX.as_secs_f64()) as u32, ..half };
+    let mut run = Run::start(client, half)?;
+    run.until_accepted((rate * SETTLING.as_secs_f64()) as u32, &silent()).await?;
+    let loading = tokio::spawn(async move { run.finish(&silent()).await });
+    let other = connect(context, gang, one_by_one.window).await?;
+    let figures = Run::start(&other, one_by_one)?.finish(&silent()).await;
+    loading.abort();
+    figures
 }
 
 async fn connect(context: &mut Context, gang: &Gang, window: usize) -> Result<Client, Exit> {
@@ -214,6 +244,9 @@ impl Measured {
         if let Some(alone) = &self.alone {
             put("alone_us", percentiles(&alone.settled));
         }
+        if let Some(alone) = &self.alone_loaded {
+            put("alone_loaded_us", percentiles(&alone.settled));
+        }
         if let Some(beside) = &self.beside {
             let p99 = |figures: &Figures| figures.settled.value_at_quantile(0.99) as f64;
             put("beside_us", percentiles(&beside.settled));
@@ -261,7 +294,11 @@ impl Measured {
             None => format!("{} tasks of kind {}", args.tasks, args.load().kind),
         };
         self.figures.print(context, &what)?;
-        let histograms = [("one at a time", &self.alone), ("beside a flood", &self.beside)];
+        let histograms = [
+            ("one at a time", &self.alone),
+            ("beside half of it", &self.alone_loaded),
+            ("beside a flood", &self.beside),
+        ];
         for (name, figures) in histograms {
             if let Some(figures) = figures {
                 print_latencies(context, &[(name, &figures.settled)])?;
@@ -303,7 +340,7 @@ impl Medians {
         for name in ["tasks_per_second", "cpu_us_per_task", "memory_bytes_per_task", "beside_to_itself_p99"] {
             object.get(name).into_iter().for_each(|value| note(name.to_owned(), value));
         }
-        for part in ["to_bare", "accepted_us", "settled_us", "alone_us"] {
+        for part in ["to_bare", "accepted_us", "settled_us", "alone_us", "alone_loaded_us"] {
             let values = object.get(part).and_then(Value::as_object).into_iter().flatten();
             values.for_each(|(name, value)| note(format!("{part}.{name}"), value));
         }
