@@ -106,7 +106,8 @@ impl Queues {
             Event::BrokerPaused { .. } => self.paused = Some(view.at(line).0),
             Event::BrokerResumed { .. } => self.resume(view.at(line).0),
             Event::Appended { lsn, fact: Fact::Accepted(task, client), .. } => {
-                self.clients.entry(*task).or_insert(*client);
+                // The last record counts: an earlier one may have been lost with its life.
+                self.clients.insert(*task, *client);
                 self.unsafe_yet.push_back((*lsn, line, *task));
             }
             Event::Synced { upto, .. } => self.safe = *upto,
