@@ -48,7 +48,7 @@ fn fill(dir: &Path, tasks: u64) -> anyhow::Result<()> {
                 number += 1;
                 new_task(number)
             });
-            let record = Record::Accepted { at: Wall(1_790_000_000_000), tasks: new.collect() };
+            let record = Record::Accepted { at: Wall(1_790_000_000_000), client: None, tasks: new.collect() };
             batch.push((Lsn(lsn), record));
         }
         journal.append(&mut batch)?;

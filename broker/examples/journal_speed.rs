@@ -128,5 +128,5 @@ fn record(number: u64, tasks: u64) -> Record {
             options: None,
         }
     });
-    Record::Accepted { at: Wall(1_790_000_000_000 + number), tasks: tasks.collect() }
+    Record::Accepted { at: Wall(1_790_000_000_000 + number), client: None, tasks: tasks.collect() }
 }

@@ -118,7 +118,7 @@ impl Load {
     fn accept(&mut self, batch: &mut Vec<(Lsn, Record)>) {
         let tasks: Vec<NewTask> = (0..TASKS_A_RECORD).map(|_| self.new_task()).collect();
         self.live.extend(tasks.iter().cloned());
-        self.push(batch, Record::Accepted { at: Wall(self.tasks), tasks });
+        self.push(batch, Record::Accepted { at: Wall(self.tasks), client: None, tasks });
     }
 
     fn new_task(&mut self) -> NewTask {
@@ -190,6 +190,7 @@ fn as_carried(task: NewTask) -> CarriedTask {
     CarriedTask {
         task,
         submitted: Wall(1_790_000_000_000),
+        client: None,
         seq: 1,
         attempt: Attempt(0),
         failures: 0,

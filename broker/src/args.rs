@@ -179,7 +179,7 @@ settings! {
     /// Different kinds of tasks; more are refused
     kinds_max: usize = count::<usize>, "COUNT", "GANGER_KINDS_MAX", "65536";
     /// Tasks that may wait at a worker beside those that run there
-    credit_max: u32 = count::<u32>, "COUNT", "GANGER_CREDIT_MAX", "4096";
+    credit_max: u32 = count::<u32>, "COUNT", "GANGER_CREDIT_MAX", "1024";
     /// Payload bytes that may be with one worker
     worker_bytes: usize = size, "SIZE", "GANGER_WORKER_BYTES", "64MiB";
     /// How much work, in time, may wait at a worker; too little for a round trip lets workers run dry

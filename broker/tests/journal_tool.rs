@@ -43,7 +43,7 @@ fn fill(dir: &Path) {
     };
     let records = vec![
         (Lsn(1), Record::Started { epoch: Epoch(4) }),
-        (Lsn(2), Record::Accepted { at: Wall(1_790_000_000_000), tasks }),
+        (Lsn(2), Record::Accepted { at: Wall(1_790_000_000_000), client: None, tasks }),
         (Lsn(3), Record::Settled { at: Wall(1_790_000_000_500), tasks: vec![done] }),
     ];
     append(&mut journal, &records);

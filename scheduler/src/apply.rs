@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_common::message::Durability;
-use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId, TaskOptions};
+use ganger_common::{Attempt, AttemptEnd, ClientId, Outcome, TaskId, TaskOptions};
 
 use crate::arena::TaskKey;
 use crate::client::ClientKey;
 use crate::data::Data;
 use crate::input::NewTask;
+use crate::payers::{PayerKey, Who};
 use crate::queue::KindKey;
 use crate::record::{AttemptEnded, CarryHead, Record, Settlement};
 use crate::scheduler::Scheduler;
@@ -28,6 +29,12 @@ pub(crate) struct Origin {
     pub(crate) fresh: bool,
 }
 
+/// Whose tasks a batch brings. They are looked up for the first of them.
+pub(crate) enum Billed {
+    To(ClientId),
+    Before(PayerKey),
+}
+
 impl Scheduler {
     /// Makes a fact part of the state.
     ///
@@ -37,7 +44,9 @@ impl Scheduler {
     pub fn apply(&mut self, record: Record) {
         match record {
             Record::Started { epoch } => self.config.epoch = self.config.epoch.max(epoch),
-            Record::Accepted { at, tasks } => self.apply_accepted(at, tasks, Origin::default()),
+            Record::Accepted { at, client, tasks } => {
+                self.apply_accepted(at, client, tasks, Origin::default());
+            }
             Record::AttemptEnded(ended) => self.apply_attempt_ended(ended),
             Record::Settled { at, tasks } => {
                 for settlement in tasks {
@@ -91,9 +100,11 @@ impl Scheduler {
     pub(crate) fn apply_accepted(
         &mut self,
         at: Wall,
+        client: Option<ClientId>,
         tasks: impl IntoIterator<Item = NewTask>,
         origin: Origin,
     ) {
+        let mut client = client.map(Billed::To);
         let mut last_kind: Option<(Arc<str>, KindKey)> = None;
         for new in tasks {
             let seq = self.number();
@@ -109,6 +120,7 @@ impl Scheduler {
                 }
             };
             let bytes = new.payload.len();
+            let payer = self.bill(&mut client, new.options.as_deref(), bytes);
             let key = self.arena.insert(Task {
                 id: new.id,
                 kind,
@@ -118,16 +130,13 @@ impl Scheduler {
                 seq,
                 submitted: at,
                 owner: origin.owner,
-                payer: origin.owner,
+                payer,
                 data: new.payload,
                 extra: None,
                 state: State::Ready,
             });
             self.unsettled += 1;
             self.payload_bytes += bytes;
-            if let Some(payer) = origin.owner {
-                self.clients.book_task(payer, bytes);
-            }
             let due = self.install_options(key, at, new.options, origin);
             match origin.hold_until {
                 Some(hold) if due > hold => self.delay(key, due, DelayReason::Asked),
@@ -137,6 +146,27 @@ impl Scheduler {
                 None => self.queues.push(&mut self.arena, key, false),
             }
         }
+    }
+
+    /// Books a task on the account that it names, or else on that of its client.
+    pub(crate) fn bill(
+        &mut self,
+        client: &mut Option<Billed>,
+        options: Option<&TaskOptions>,
+        bytes: usize,
+    ) -> Option<PayerKey> {
+        if let Some(account) = options.and_then(|options| options.account) {
+            return Some(self.payers.book(Who::Account(account), bytes));
+        }
+        let payer = match client.as_ref()? {
+            Billed::To(client) => self.payers.book(Who::Client(*client), bytes),
+            Billed::Before(payer) => {
+                self.payers.book_more(*payer, bytes);
+                return Some(*payer);
+            }
+        };
+        *client = Some(Billed::Before(payer));
+        Some(payer)
     }
 
     /// Gives a task its options, and says when it is due.
@@ -203,7 +233,7 @@ impl Scheduler {
         self.unsettled -= 1;
         self.payload_bytes -= task.data.len();
         if let Some(payer) = task.payer.take() {
-            self.clients.release_task(payer, task.data.len());
+            self.payers.release(payer, task.data.len());
         }
         if settlement.attempt > Attempt(0) {
             task.attempt = settlement.attempt;
@@ -243,9 +273,12 @@ impl Scheduler {
         let task = &mut self.arena[key];
         let extra = task.extra_mut();
         (extra.failures, extra.timeouts, extra.crashes) = (0, 0, 0);
+        let account = extra.options.account;
         (task.submitted, task.seq) = (at, seq);
         self.unsettled += 1;
         self.payload_bytes += task.data.len();
+        // Who handed it in was forgotten when it was settled, and whoever put it back did so for anybody.
+        task.payer = account.map(|account| self.payers.book(Who::Account(account), task.data.len()));
         self.counters.tasks_retried += 1;
         self.queues.push(&mut self.arena, key, false);
     }

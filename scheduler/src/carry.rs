@@ -9,6 +9,7 @@
 
 use ganger_common::{Attempt, Revision};
 
+use crate::apply::Billed;
 use crate::arena::TaskKey;
 use crate::data::Data;
 use crate::effect::Effect;
@@ -185,6 +186,7 @@ impl Scheduler {
                 options: options.cloned().map(Box::new),
             },
             submitted: task.submitted,
+            client: task.payer.and_then(|payer| self.payers.client(payer)),
             seq: task.seq,
             attempt: if settled.is_some() { task.attempt } else { booked },
             failures: extra.map_or(0, |extra| extra.failures),
@@ -203,7 +205,7 @@ impl Scheduler {
             return;
         }
         let kind = self.queues.intern(&carried.task.kind);
-        let CarriedTask { task: new, submitted, seq, attempt, .. } = carried;
+        let CarriedTask { task: new, submitted, client, seq, attempt, .. } = carried;
         let options = new.options.map(|options| *options).unwrap_or_default();
         let (priority, delay, ttl) = (options.priority, options.delay_ms, options.ttl_ms);
         let has_extra = options != Default::default() || !carried.history.is_empty();
@@ -225,6 +227,10 @@ impl Scheduler {
             })
         });
         let bytes = new.payload.len();
+        let payer = match carried.settled {
+            Some(_) => None,
+            None => self.bill(&mut client.map(Billed::To), extra.as_deref().map(|it| &it.options), bytes),
+        };
         let key = self.arena.insert(Task {
             id: new.id,
             kind,
@@ -234,7 +240,7 @@ impl Scheduler {
             seq,
             submitted,
             owner: None,
-            payer: None,
+            payer,
             data: new.payload,
             extra,
             state: State::Ready,

@@ -22,10 +22,6 @@ pub(crate) struct Client {
     pub(crate) last_seen: Time,
     pub(crate) silent_at: Option<Time>,
     pub(crate) stream: Stream,
-    /// Tasks that it handed in and that are not settled.
-    pub(crate) unsettled: usize,
-    /// Their payload bytes.
-    pub(crate) unsettled_bytes: usize,
     /// Whether it waits in [`Clients::dirty`].
     dirty: bool,
 }
@@ -121,8 +117,6 @@ impl Clients {
             last_seen: Time(0),
             silent_at: None,
             stream: Stream::default(),
-            unsettled: 0,
-            unsettled_bytes: 0,
             dirty: false,
         };
         self.clients.insert(key, client);
@@ -145,22 +139,6 @@ impl Clients {
 
     pub(crate) fn get_mut(&mut self, key: ClientKey) -> Option<&mut Client> {
         self.clients.get_mut(&key)
-    }
-
-    /// A task that it handed in takes up room in the queue.
-    pub(crate) fn book_task(&mut self, key: ClientKey, bytes: usize) {
-        if let Some(client) = self.clients.get_mut(&key) {
-            client.unsettled += 1;
-            client.unsettled_bytes += bytes;
-        }
-    }
-
-    /// A task that it handed in is settled.
-    pub(crate) fn release_task(&mut self, key: ClientKey, bytes: usize) {
-        if let Some(client) = self.clients.get_mut(&key) {
-            client.unsettled -= 1;
-            client.unsettled_bytes -= bytes;
-        }
     }
 
     pub(crate) fn len(&self) -> usize {

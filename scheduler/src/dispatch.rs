@@ -18,7 +18,7 @@ use crate::task::State;
 use crate::timers::Timer;
 use crate::worker::{WorkerKey, lease_of};
 
-/// Tasks of one kind that are given out in a row while another kind waits whose first task is older.
+/// Tasks of one kind that are given out in a row while another kind waits for its turn.
 const TURN_MAX: usize = 64;
 
 /// How long a worker may have nothing to do before others hand over what they have not started. Well
@@ -54,7 +54,7 @@ impl Scheduler {
                 let Some(task) = self.queues.pop(&mut self.arena, kind) else { break };
                 self.assign(task, worker);
             }
-            self.queues.rerank(&self.arena, kind);
+            self.queues.rerank(kind);
             served.push(worker);
             self.reopen(worker);
         }
@@ -186,7 +186,7 @@ impl Scheduler {
         let new = worker.load(key, &self.config);
         let old = std::mem::replace(&mut worker.open, new);
         if old != new {
-            self.queues.set_open(&self.arena, worker.class, old, new);
+            self.queues.set_open(worker.class, old, new);
         }
     }
 

@@ -4,7 +4,8 @@
 //! walk over the tasks, in tables by number.
 
 use crate::arena::{List, TaskKey};
-use crate::client::ClientKey;
+use crate::level::Level;
+use crate::payers::PayerKey;
 use crate::queue::KindKey;
 use crate::retention::Recount;
 use crate::scheduler::{Peer, Scheduler};
@@ -30,7 +31,7 @@ struct Census {
     /// Leases, by the number of the kind.
     leased: Vec<usize>,
     /// Unsettled tasks and the bytes of their payloads, by who pays for them.
-    paid: Vec<(ClientKey, usize, usize)>,
+    paid: Vec<(PayerKey, usize, usize)>,
     retained: Recount,
 }
 
@@ -50,11 +51,6 @@ impl Census {
     fn leased_of(&self, kind: KindKey) -> usize {
         self.leased[kind.0 as usize]
     }
-
-    fn paid_by(&self, client: ClientKey) -> (usize, usize) {
-        let found = self.paid.iter().find(|(payer, ..)| *payer == client);
-        found.map_or((0, 0), |(_, tasks, bytes)| (*tasks, *bytes))
-    }
 }
 
 impl Scheduler {
@@ -67,9 +63,10 @@ impl Scheduler {
         let census = self.check_tasks(&places);
         self.check_workers();
         self.check_kinds(&census);
-        self.check_sessions(&census);
+        self.check_sessions();
         self.check_timers();
         self.retention.check_counts(&census.retained);
+        self.payers.check_counts(&census.paid);
         self.knowledge.check_counts();
     }
 
@@ -82,8 +79,8 @@ impl Scheduler {
         };
         let mut walk = |list: &List, place| self.arena.walk(list).for_each(|key| note(key, place));
         for (_, kind) in self.queues.kinds_by_name() {
-            kind.levels.values().for_each(|level| walk(level, Place::Ready));
-            kind.held.values().for_each(|level| walk(level, Place::Held));
+            kind.levels.values().flat_map(Level::lists).for_each(|list| walk(list, Place::Ready));
+            kind.held.values().flat_map(Level::lists).for_each(|list| walk(list, Place::Held));
         }
         for (_, worker) in self.fleet.iter() {
             walk(&worker.assigned, Place::Assigned);
@@ -195,9 +192,9 @@ impl Scheduler {
     fn check_kinds(&self, census: &Census) {
         let (mut total, mut held) = (0, 0);
         for (key, kind) in self.queues.kinds_by_name() {
-            held += kind.held.values().map(List::len).sum::<usize>();
-            let ready: usize = kind.levels.values().map(List::len).sum();
-            assert!(kind.levels.values().all(|level| !level.is_empty()), "empty levels are removed");
+            held += kind.held.values().map(Level::len).sum::<usize>();
+            let ready: usize = kind.levels.values().map(Level::len).sum();
+            kind.levels.values().chain(kind.held.values()).for_each(Level::check);
             assert_eq!(kind.ready, ready + kind.gated.len(), "ready tasks of {}", kind.name);
             assert_eq!(self.queues.gated.contains(&key), !kind.gated.is_empty(), "gated kinds");
             total += kind.ready;
@@ -218,7 +215,7 @@ impl Scheduler {
         }
     }
 
-    fn check_sessions(&self, census: &Census) {
+    fn check_sessions(&self) {
         for (conn, peer) in &self.sessions {
             let bound = match peer {
                 Peer::Client(key) => self.clients.get(*key).and_then(|client| client.conn),
@@ -229,8 +226,6 @@ impl Scheduler {
         for (key, client) in self.clients.iter() {
             assert_eq!(self.clients.find(client.id), Some(key), "every client is found by its id");
             assert!(client.silent_at.is_some(), "a client is watched");
-            let share = (client.unsettled, client.unsettled_bytes);
-            assert_eq!(share, census.paid_by(key), "a client's share");
             let conn = client.conn;
             let is_bound = conn.is_none_or(|conn| self.sessions.get(&conn) == Some(&Peer::Client(key)));
             assert!(is_bound, "a client's connection is its own");

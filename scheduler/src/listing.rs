@@ -18,6 +18,9 @@ use crate::worker::Worker;
 /// as long as it takes to walk through ten million tasks.
 const SCAN_MAX: usize = 50_000;
 
+/// Lines of a kind that are looked at in search of its oldest task.
+const LINES_MAX: usize = 100;
+
 impl Scheduler {
     pub(crate) fn on_fetch(&mut self, conn: ConnId, req: u64, id: TaskId) {
         let Some(key) = self.arena.find(id) else {
@@ -238,7 +241,8 @@ impl Scheduler {
             .filter(|(kind, workers)| has_something(kind, *workers))
             .take(PAGE_ROWS_MAX)
             .map(|(kind, workers)| {
-                let first = kind.levels.values().filter_map(crate::arena::List::head);
+                let lines = kind.levels.values().flat_map(crate::level::Level::lists);
+                let first = lines.take(LINES_MAX).filter_map(crate::arena::List::head);
                 let oldest = first.map(|key| self.arena[key].submitted).min();
                 KindView {
                     kind: kind.name.to_string(),

@@ -59,11 +59,13 @@ pub enum Bug {
     NumberSkipped,
     /// Without room on the disk, new tasks are taken all the same.
     FullUnheeded,
+    /// A client whose turn it is goes on until it has nothing left.
+    TurnsForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::PromiseBeforeSync,
         Self::RevisionBeforeSync,
         Self::NoFencing,
@@ -89,6 +91,7 @@ impl Bug {
         Self::AcceptedTwice,
         Self::NumberSkipped,
         Self::FullUnheeded,
+        Self::TurnsForgotten,
     ];
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Workers that serve the same kinds form a class, so that a worker that opens or closes touches one set,
 //! however many kinds it serves. A kind whose tasks could be given out now stands in `ready`, ordered by
-//! the priority and the age of its first task; one that finds no open worker leaves it, and comes back
-//! when a worker of one of its classes opens.
+//! the priority of its first task and by how long it has not been served: kinds take turns, too. One that
+//! finds no open worker leaves it, and comes back when a worker of one of its classes opens.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,8 @@ use std::sync::Arc;
 use ganger_common::Revision;
 use slab::Slab;
 
-use crate::arena::{Arena, List, TaskKey};
+use crate::arena::{Arena, TaskKey};
+use crate::level::Level;
 use crate::task::{State, Task};
 use crate::worker::WorkerKey;
 
@@ -24,7 +25,8 @@ pub(crate) struct KindKey(pub(crate) u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ClassKey(usize);
 
-/// Rank of a kind among the ready ones: the priority of its first task, then that task's age.
+/// Rank of a kind among the ready ones: the priority of its first task, then the moment from which on it has
+/// waited for its turn.
 pub(crate) type Rank = (Reverse<i16>, u64, KindKey);
 
 /// Rank of a worker among the open ones of its class: how full it is, then how long ago it was served.
@@ -34,9 +36,9 @@ pub(crate) type Load = (u32, u64, WorkerKey);
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: Arc<str>,
-    pub(crate) levels: BTreeMap<Reverse<i16>, List>,
+    pub(crate) levels: BTreeMap<Reverse<i16>, Level>,
     /// The same for tasks that are not given out before the re-attach window ends.
-    pub(crate) held: BTreeMap<Reverse<i16>, List>,
+    pub(crate) held: BTreeMap<Reverse<i16>, Level>,
     /// Ready tasks, the gated ones included.
     pub(crate) ready: usize,
     /// Ready tasks that wait for a worker that knows enough.
@@ -71,6 +73,8 @@ pub(crate) struct Queues {
     pub(crate) held_len: usize,
     /// Ready tasks numbered up to here are held: a worker of the broker's last life may have them.
     held_upto: u64,
+    /// Numbers turns: each is later than all before.
+    turns: u64,
 }
 
 impl Queues {
@@ -174,7 +178,7 @@ impl Queues {
     }
 
     /// Moves a worker to its new place among the open workers of its class, or takes it out.
-    pub(crate) fn set_open(&mut self, arena: &Arena, class: ClassKey, old: Option<Load>, new: Option<Load>) {
+    pub(crate) fn set_open(&mut self, class: ClassKey, old: Option<Load>, new: Option<Load>) {
         let entry = &mut self.classes[class.0];
         if let Some(old) = old {
             entry.open.remove(&old);
@@ -184,7 +188,7 @@ impl Queues {
         entry.open.insert(new);
         if was_shut && old.is_none() {
             for kind in entry.kinds.clone().iter() {
-                self.rerank(arena, *kind);
+                self.rerank(*kind);
             }
         }
     }
@@ -199,7 +203,7 @@ impl Queues {
         self.kind(kind).classes.iter().map(|class| self.class(*class).open.len()).sum()
     }
 
-    /// The kind whose first task comes first.
+    /// The kind whose turn it is.
     pub(crate) fn first_ready(&self) -> Option<Rank> {
         self.ready.first().copied()
     }
@@ -216,11 +220,9 @@ impl Queues {
     }
 
     /// Puts a kind where its first task belongs.
-    pub(crate) fn rerank(&mut self, arena: &Arena, key: KindKey) {
+    pub(crate) fn rerank(&mut self, key: KindKey) {
         let kind = &mut self.kinds[key.0 as usize];
-        let first =
-            kind.levels.first_key_value().and_then(|(priority, list)| Some((*priority, list.head()?)));
-        let rank = first.map(|(priority, head)| (priority, arena[head].seq, key));
+        let rank = kind.levels.first_key_value().map(|(priority, level)| (*priority, level.since, key));
         if kind.rank == rank {
             return;
         }
@@ -232,7 +234,7 @@ impl Queues {
         }
     }
 
-    /// Queues a task: at the back, or at the front when it was there before.
+    /// Queues a task: at the back of its line, or at the front when it was there before.
     pub(crate) fn push(&mut self, arena: &mut Arena, key: TaskKey, front: bool) {
         let task = &mut arena[key];
         let (kind_key, seq) = (task.kind, task.seq);
@@ -242,11 +244,7 @@ impl Queues {
         if gate.is_none() && seq <= self.held_upto {
             task.state = State::Ready;
             self.held_len += 1;
-            let list = kind.held.entry(priority).or_default();
-            return match front {
-                true => arena.push_front(list, key),
-                false => arena.push_back(list, key),
-            };
+            return kind.held.entry(priority).or_default().push(arena, key, front);
         }
         kind.ready += 1;
         self.len += 1;
@@ -257,15 +255,13 @@ impl Queues {
             return;
         }
         task.state = State::Ready;
-        let list = kind.levels.entry(priority).or_default();
-        let is_new_head = front || list.is_empty();
-        if front {
-            arena.push_front(list, key);
-        } else {
-            arena.push_back(list, key);
-        }
-        if is_new_head {
-            self.rerank(arena, kind_key);
+        let level = kind.levels.entry(priority).or_default();
+        let is_new = level.is_empty();
+        level.push(arena, key, front);
+        if is_new {
+            self.turns += 1;
+            level.since = self.turns;
+            self.rerank(kind_key);
         }
     }
 
@@ -277,8 +273,11 @@ impl Queues {
         let kind = &mut self.kinds[kind_key.0 as usize];
         if is_held {
             self.held_len -= 1;
-            if let Some(list) = kind.held.get_mut(&priority) {
-                arena.unlink(list, key);
+            if let Some(level) = kind.held.get_mut(&priority) {
+                level.remove(arena, key);
+                if level.is_empty() {
+                    kind.held.remove(&priority);
+                }
             }
             return;
         }
@@ -287,25 +286,27 @@ impl Queues {
             if kind.gated.is_empty() {
                 self.gated.remove(&kind_key);
             }
-        } else if let Some(list) = kind.levels.get_mut(&priority) {
-            arena.unlink(list, key);
-            if list.is_empty() {
+        } else if let Some(level) = kind.levels.get_mut(&priority) {
+            level.remove(arena, key);
+            if level.is_empty() {
                 kind.levels.remove(&priority);
             }
         }
         kind.ready -= 1;
         self.len -= 1;
         if kind.rank.is_some() {
-            self.rerank(arena, kind_key);
+            self.rerank(kind_key);
         }
     }
 
-    /// Takes the first task out without moving the kind: call [`rerank`](Self::rerank) after the last.
+    /// Takes the first task out of the line whose turn it is. The kind has had its turn, but is not moved
+    /// behind the others yet: call [`rerank`](Self::rerank) after the last.
     pub(crate) fn pop(&mut self, arena: &mut Arena, key: KindKey) -> Option<TaskKey> {
         let kind = &mut self.kinds[key.0 as usize];
         let mut level = kind.levels.first_entry()?;
-        let task = level.get().head()?;
-        arena.unlink(level.get_mut(), task);
+        let task = level.get_mut().pop(arena)?;
+        self.turns += 1;
+        level.get_mut().since = self.turns;
         if level.get().is_empty() {
             level.remove();
         }
@@ -325,20 +326,23 @@ impl Queues {
     }
 
     /// After a recovery: puts the ready tasks into the order of their age, and holds those numbered up to
-    /// here. However many there are, they are set aside and let go list by list.
+    /// here. However many there are, they are set aside and let go line by line.
     pub(crate) fn hold(&mut self, arena: &mut Arena, upto: u64) {
         self.held_upto = upto;
         for index in 0..self.kinds.len() {
             self.unrank(KindKey(index as u32));
             let kind = &mut self.kinds[index];
             kind.held = std::mem::take(&mut kind.levels);
-            for list in kind.held.values_mut() {
-                arena.sort(list);
-                kind.ready -= list.len();
-                self.len -= list.len();
-                self.held_len += list.len();
+            for level in kind.held.values_mut() {
+                // Tasks are numbered from 1, and turns go on from the last task.
+                level.since = level.sort(arena);
+                let len = level.len();
+                kind.ready -= len;
+                self.len -= len;
+                self.held_len += len;
             }
         }
+        self.turns = self.turns.max(upto);
     }
 
     /// Lets go of what was held: it is older than all that came since.
@@ -347,18 +351,16 @@ impl Queues {
         self.held_len = 0;
         for index in 0..self.kinds.len() {
             let kind = &mut self.kinds[index];
-            for (priority, mut list) in std::mem::take(&mut kind.held) {
-                if list.is_empty() {
-                    continue;
-                }
-                kind.ready += list.len();
-                self.len += list.len();
+            for (priority, mut level) in std::mem::take(&mut kind.held) {
+                let len = level.len();
+                kind.ready += len;
+                self.len += len;
                 if let Some(newer) = kind.levels.remove(&priority) {
-                    arena.append(&mut list, newer);
+                    level.append(arena, newer);
                 }
-                kind.levels.insert(priority, list);
+                kind.levels.insert(priority, level);
             }
-            self.rerank(arena, KindKey(index as u32));
+            self.rerank(KindKey(index as u32));
         }
     }
 

@@ -2,7 +2,7 @@
 //! of these, live and in recovery alike.
 
 use bytes::Bytes;
-use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, WorkerId};
+use ganger_common::{Attempt, AttemptEnd, ClientId, Epoch, Outcome, Revision, TaskId, WorkerId};
 
 use crate::data::Data;
 use crate::input::NewTask;
@@ -24,6 +24,8 @@ pub enum Record {
     Accepted {
         /// When.
         at: Wall,
+        /// Who handed them in; unknown in records of brokers that did not write it down.
+        client: Option<ClientId>,
         /// Which.
         tasks: Vec<NewTask>,
     },
@@ -173,6 +175,8 @@ pub struct CarriedTask {
     pub task: NewTask,
     /// When it was handed in, or retried.
     pub submitted: Wall,
+    /// On which client's account it counts, if it counts on one's and is not settled.
+    pub client: Option<ClientId>,
     /// Its place among all: by age while it is unsettled, by the order of settling afterwards.
     pub seq: u64,
     /// The last attempt whose end was written down.

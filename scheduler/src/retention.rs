@@ -42,6 +42,14 @@ const AGE_STEP: Duration = Duration::from_secs(1);
 /// Records of forgetting speak of at most this many at a time.
 const FORGET_MAX: usize = 100_000;
 
+/// Outcomes that are let go at a turn because of their age. Each was last touched long ago, and takes some
+/// hundred nanoseconds to find: together a good half of a millisecond.
+const OLD_MAX: usize = 2_048;
+
+/// Where there are more, others have their turn meanwhile. So 2 million a second may go, which is more than
+/// can come.
+const OLD_PAUSE: Duration = Duration::from_millis(1);
+
 impl Retention {
     pub(crate) fn kept_len(&self) -> usize {
         self.kept.len()
@@ -161,11 +169,17 @@ impl Scheduler {
             }
             old += *count as usize;
         }
-        let last = self.arena.walk(&self.retention.kept).take(old.min(FORGET_MAX)).last();
+        let last = self.arena.walk(&self.retention.kept).take(old.min(OLD_MAX)).last();
         if let Some(last) = last {
             self.commit(Record::Forgotten { settled: self.arena[last].seq, dead: 0 });
         }
-        self.arm_retention();
+        match old > OLD_MAX {
+            true => {
+                let at = Some(self.now.time.plus(OLD_PAUSE));
+                self.timers.set(&mut self.slots.retention, Timer::Retention, at);
+            }
+            false => self.arm_retention(),
+        }
     }
 
     /// Lets go of the oldest where there are too many.

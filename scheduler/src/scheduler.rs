@@ -17,6 +17,7 @@ use crate::input::Input;
 use crate::knowledge::Knowledge;
 use crate::orphans::Orphans;
 use crate::output::Output;
+use crate::payers::Payers;
 use crate::queue::Queues;
 use crate::random::Random;
 use crate::record::{Lsn, Record};
@@ -38,6 +39,7 @@ pub struct Scheduler {
     pub(crate) queues: Queues,
     pub(crate) fleet: Fleet,
     pub(crate) clients: Clients,
+    pub(crate) payers: Payers,
     pub(crate) sessions: BTreeMap<ConnId, Peer>,
     pub(crate) knowledge: Knowledge,
     pub(crate) retention: Retention,
@@ -138,6 +140,7 @@ impl Scheduler {
             queues: Queues::default(),
             fleet: Fleet::default(),
             clients: Clients::default(),
+            payers: Payers::default(),
             sessions: BTreeMap::new(),
             knowledge: Knowledge::default(),
             retention: Retention::default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ganger_common::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_WARN};
 use ganger_common::message::Durability;
-use ganger_common::{ConnId, ErrorCode, Outcome, TaskId};
+use ganger_common::{Account, ClientId, ConnId, ErrorCode, Outcome, TaskId};
 
 use crate::apply::{Origin, settlement};
 use crate::arena::TaskKey;
@@ -15,6 +15,7 @@ use crate::client_session::refusal;
 use crate::effect::{ClientReply, Refusal};
 use crate::input::NewTask;
 use crate::outcomes::Settled;
+use crate::payers::Who;
 use crate::record::{Cause, Record};
 use crate::scheduler::Scheduler;
 use crate::task::Task;
@@ -82,14 +83,16 @@ impl Scheduler {
         let known = tasks.iter().filter(|task| self.arena.find(task.id).is_some());
         let known: Vec<NewTask> = known.cloned().collect();
         if !known.is_empty() && crate::planted::is(crate::planted::Bug::AcceptedTwice) {
-            self.out.append(Record::Accepted { at: self.now.wall, tasks: known });
+            self.out.append(Record::Accepted { at: self.now.wall, client: None, tasks: known });
         }
     }
 
     fn sort_out(&mut self, client: ClientKey, tasks: Vec<NewTask>) -> Sorted {
-        let holdings = self.clients.get(client).map_or((0, 0, 0), |client| {
-            (client.stream.waiting.len(), client.unsettled, client.unsettled_bytes)
-        });
+        let (backlog, id) = self
+            .clients
+            .get(client)
+            .map_or((0, None), |client| (client.stream.waiting.len(), Some(client.id)));
+        let (mut account, mut held) = (None, self.held_by(id, None));
         let mut sorted = Sorted { fresh: Vec::with_capacity(tasks.len()), ..Sorted::default() };
         // Batches are mostly of one kind, and share its name.
         let mut last_kind: Option<Arc<str>> = None;
@@ -98,7 +101,11 @@ impl Scheduler {
                 sorted.known.push(key);
                 continue;
             }
-            match self.check_room(&task, holdings, &sorted) {
+            let its = task.options.as_ref().and_then(|options| options.account);
+            if its != account {
+                (account, held) = (its, self.held_by(id, its));
+            }
+            match self.check_room(&task, (backlog, held.0, held.1), &sorted) {
                 Ok(()) => {
                     self.counters.payloads_large += u64::from(task.payload.len() > PAYLOAD_BYTES_WARN);
                     sorted.fresh_bytes += task.payload.len();
@@ -124,6 +131,12 @@ impl Scheduler {
             }
         }
         sorted
+    }
+
+    /// Tasks, and bytes of them, that count where one of this client, or of this account, would count.
+    fn held_by(&self, client: Option<ClientId>, account: Option<Account>) -> (usize, usize) {
+        let who = account.map(Who::Account).or(client.map(Who::Client));
+        who.map_or((0, 0), |who| self.payers.holdings(who))
     }
 
     fn check_room(
@@ -194,14 +207,15 @@ impl Scheduler {
         let hold_until = self.slots.reattach.filter(|_| again);
         let fresh_first = self.config.durability == Durability::Journal;
         let origin = Origin { owner: Some(client), hold_until, fresh: fresh_first };
-        self.apply_accepted(self.now.wall, fresh.iter().cloned(), origin);
+        let id = self.clients.get(client).map(|client| client.id);
+        self.apply_accepted(self.now.wall, id, fresh.iter().cloned(), origin);
         self.counters.tasks_accepted += (self.unsettled - before) as u64;
         // Also what its client hands in for the first time: another one may have handed it in before.
         let reunited: Vec<TaskId> = match !self.orphans.is_empty() {
             true => fresh.iter().map(|task| task.id).collect(),
             false => Vec::new(),
         };
-        self.append(Record::Accepted { at: self.now.wall, tasks: fresh });
+        self.append(Record::Accepted { at: self.now.wall, client: id, tasks: fresh });
         self.note_fresh();
         let mut settled = Settled::default();
         for id in reunited {

@@ -8,6 +8,7 @@ use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskO
 use crate::arena::Links;
 use crate::client::ClientKey;
 use crate::data::Data;
+use crate::payers::PayerKey;
 use crate::queue::KindKey;
 use crate::record::{AttemptEnded, Cause};
 use crate::time::{Time, Wall};
@@ -27,8 +28,8 @@ pub(crate) struct Task {
     pub(crate) submitted: Wall,
     /// Who wants the outcome.
     pub(crate) owner: Option<ClientKey>,
-    /// Whose share of the queue it takes up, while it is not settled.
-    pub(crate) payer: Option<ClientKey>,
+    /// On whose account it counts, while it is not settled.
+    pub(crate) payer: Option<PayerKey>,
     /// The payload; after success, the result.
     pub(crate) data: Data,
     pub(crate) extra: Option<Box<Extra>>,

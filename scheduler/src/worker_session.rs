@@ -269,7 +269,7 @@ impl Scheduler {
         let Some(mut worker) = self.fleet.remove(key) else { return };
         self.timers.set(&mut worker.silent_at, Timer::WorkerSilent(key), None);
         self.timers.set(&mut worker.grace_at, Timer::WorkerGrace(key), None);
-        self.queues.set_open(&self.arena, worker.class, worker.open, None);
+        self.queues.set_open(worker.class, worker.open, None);
         self.queues.discharge(key, worker.class);
         let Some(conn) = worker.conn else { return };
         self.sessions.remove(&conn);

@@ -67,7 +67,7 @@ fn journal(criterion: &mut Criterion) {
                 options: None,
             };
             let tasks = (0..BATCH as u64).map(task).collect();
-            vec![(last, Record::Accepted { at: Wall(1), tasks })]
+            vec![(last, Record::Accepted { at: Wall(1), client: None, tasks })]
         };
         // One at a time: the numbers of batches follow each other.
         bench.iter_batched(batch, |mut batch| journal.append(&mut batch).is_ok(), BatchSize::PerIteration);

@@ -139,7 +139,11 @@ mod tests {
     }
 
     fn accepted(tasks: &[&NewTask]) -> Record {
-        Record::Accepted { at: Wall::default(), tasks: tasks.iter().map(|task| (*task).clone()).collect() }
+        Record::Accepted {
+            at: Wall::default(),
+            client: None,
+            tasks: tasks.iter().map(|task| (*task).clone()).collect(),
+        }
     }
 
     fn settled(task: &NewTask) -> Record {

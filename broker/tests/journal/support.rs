@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ganger_broker::journal::{Journal, JournalError, JournalOptions, Recovered, SqliteJournal};
-use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId};
+use ganger_common::{Attempt, AttemptEnd, ClientId, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId};
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{
     AttemptEnded, CarriedEntry, CarriedOutcome, CarriedTask, CarriedTopic, CarryHead, Cause, Change,
@@ -25,6 +25,10 @@ pub(crate) fn folder() -> TempDir {
 
 pub(crate) fn task_id(number: u8) -> TaskId {
     TaskId::from_bytes([number; 16])
+}
+
+pub(crate) fn client_id(number: u8) -> ClientId {
+    ClientId::from_bytes([number; 16])
 }
 
 pub(crate) fn worker_id(number: u8) -> WorkerId {
@@ -97,6 +101,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
     let fresh = CarriedTask {
         task: new_task(4, "count"),
         submitted: at,
+        client: None,
         seq: 17,
         attempt: Attempt(0),
         failures: 0,
@@ -126,6 +131,9 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         settled: Some(Box::new(outcome)),
         ..fresh.clone()
     };
+    let client = Some(client_id(0xc1));
+    let of_a_client = CarriedTask { client, ..fresh.clone() };
+    let of_the_same = CarriedTask { task: new_task(5, "count"), client, seq: 18, ..fresh.clone() };
     let entry = CarriedEntry { key: "a".to_owned(), revision: Revision(8), value: Bytes::from_static(b"1") };
     let head = CarryHead {
         epoch: Epoch(2),
@@ -137,8 +145,13 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         ("started", Record::Started { epoch: Epoch(1) }),
         (
             "accepted",
-            Record::Accepted { at, tasks: vec![new_task(1, "count"), new_task(2, "count"), with_options] },
+            Record::Accepted {
+                at,
+                client,
+                tasks: vec![new_task(1, "count"), new_task(2, "count"), with_options],
+            },
         ),
+        ("accepted from somebody", Record::Accepted { at, client: None, tasks: vec![new_task(1, "count")] }),
         ("attempt ended", Record::AttemptEnded(ended())),
         ("settled", Record::Settled { at, tasks: vec![settled, dead] }),
         ("retried", Record::Retried { at, tasks: vec![task_id(2)] }),
@@ -149,6 +162,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         ("worker left", Record::WorkerLeft { worker: worker_id(0xa1) }),
         ("carry begun", Record::CarryBegun(head)),
         ("carried tasks", Record::CarriedTasks(vec![fresh, tried])),
+        ("carried tasks of a client", Record::CarriedTasks(vec![of_a_client, of_the_same])),
         (
             "carried topic",
             Record::CarriedTopic(CarriedTopic {
@@ -176,7 +190,7 @@ pub(crate) fn batch(number: u64, first: u64) -> Records {
 pub(crate) fn large_batch(first: u64, bytes: usize) -> Records {
     let payload = Bytes::from(vec![first as u8; bytes]);
     let task = NewTask { payload: payload.into(), ..new_task(9, "large") };
-    vec![(Lsn(first), Record::Accepted { at: Wall(1), tasks: vec![task] })]
+    vec![(Lsn(first), Record::Accepted { at: Wall(1), client: None, tasks: vec![task] })]
 }
 
 pub(crate) fn open(dir: &Path) -> Result<SqliteJournal, JournalError> {

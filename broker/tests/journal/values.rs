@@ -23,7 +23,7 @@ fn task(number: u8, payload: impl Into<Data>) -> NewTask {
 }
 
 fn accepted(tasks: Vec<NewTask>) -> Record {
-    Record::Accepted { at: Wall(1), tasks }
+    Record::Accepted { at: Wall(1), client: None, tasks }
 }
 
 fn settled(number: u8, result: Bytes) -> Record {
@@ -47,6 +47,7 @@ fn carried(task: NewTask, result: Option<Data>) -> CarriedTask {
     CarriedTask {
         task,
         submitted: Wall(1),
+        client: None,
         seq: 1,
         attempt: Attempt(1),
         failures: 0,

@@ -117,8 +117,8 @@ fn what_waits_behind_tasks_that_nobody_else_can_run_is_recalled_too() {
     let mut desk = Desk::new();
     let (client, hoarder) = (desk.client(1), desk.worker_of(1, &[KIND, "other"], 1));
     desk.grow_credit(client, &hoarder);
-    let others = (3..=5).map(|n| task_of("other", n));
-    desk.submit(client, tasks(1..=2).into_iter().chain(others).collect());
+    desk.submit(client, tasks(1..=2));
+    desk.submit(client, (3..=5).map(|n| task_of("other", n)).collect());
     let given = desk.given(&hoarder);
     assert_eq!(given.len(), 5);
     desk.start(&hoarder, &[lease(1, 1)]);

@@ -69,10 +69,10 @@ fn a_higher_priority_goes_first_and_equal_ones_in_the_order_of_submission() {
 }
 
 #[test]
-fn among_kinds_the_one_with_the_older_first_task_goes_first() {
+fn kinds_take_turns() {
     let mut desk = Desk::new();
     let client = desk.client(1);
-    desk.submit(client, vec![task_of("b", 1), task_of("a", 2), task_of("a", 3), task_of("b", 4)]);
+    desk.submit(client, vec![task_of("b", 1), task_of("b", 2), task_of("b", 3), task_of("a", 4)]);
     let worker = desk.worker_of(1, &["a", "b"], 1);
     let mut order = Vec::new();
     for _ in 0..4 {
@@ -80,7 +80,7 @@ fn among_kinds_the_one_with_the_older_first_task_goes_first() {
         desk.end(&worker, vec![success(given[0].0, 1)]);
         order.push(given[0].0);
     }
-    assert_eq!(order, [1, 2, 3, 4]);
+    assert_eq!(order, [1, 4, 2, 3]);
     assert_eq!(desk.outcomes(client).len(), 4);
 }
 

@@ -25,3 +25,4 @@ mod streams;
 mod submitting;
 mod timers;
 mod timing;
+mod turns;

@@ -34,6 +34,23 @@ fn outcomes_are_kept_for_their_time_and_then_let_go() {
 }
 
 #[test]
+fn many_outcomes_of_one_age_are_let_go_a_part_at_a_turn() {
+    let mut desk = Desk::with(|config| config.retain_for = secs(60));
+    let (client, worker) = (desk.client(1), desk.worker(1, 5_000));
+    settle(&mut desk, client, &worker, 1..=5_000);
+    desk.pass(secs(60));
+    let mut left = vec![desk.scheduler.status().retained];
+    for _ in 0..2_000 {
+        desk.pass_ms(1);
+        let retained = desk.scheduler.status().retained;
+        if left.last() != Some(&retained) {
+            left.push(retained);
+        }
+    }
+    assert_eq!(left, [5_000, 2_952, 904, 0]);
+}
+
+#[test]
 fn a_task_that_was_let_go_and_comes_again_is_new() {
     let mut desk = Desk::with(|config| config.retain_for = secs(1));
     let (client, worker) = (desk.client(1), desk.worker(1, 10));

@@ -69,7 +69,7 @@ impl Floor {
     fn note(&mut self, view: &View<'_>, now: u64, event: &Event) {
         match event {
             Event::BrokerUp { .. } => self.ready.clear(),
-            Event::Appended { fact: Fact::Accepted(task), .. } => {
+            Event::Appended { fact: Fact::Accepted(task, _), .. } => {
                 let spec = view.tasks.get(task).and_then(|story| story.spec);
                 if let Some(spec) = spec.filter(|spec| spec.options.is_default()) {
                     self.ready.entry(spec.kind).or_default().insert(*task);

@@ -40,7 +40,7 @@ fn check_origin(view: &View<'_>, found: &mut Vec<Violation>, task: ganger_common
                 }
                 (true, Some((*kind, *payload)))
             }
-            Event::Appended { fact: Fact::Accepted(_) | Fact::Settled { .. }, .. } => (true, None),
+            Event::Appended { fact: Fact::Accepted(..) | Fact::Settled { .. }, .. } => (true, None),
             _ => (false, None),
         };
         let spec = story.spec.filter(|spec| spec.line < line);

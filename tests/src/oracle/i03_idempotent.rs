@@ -20,7 +20,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
             match step {
                 Step::Life(life) => taken.recover(life.recovered),
                 Step::Forgotten => taken = Kept::default(),
-                Step::Line(line, Event::Appended { lsn, fact: Fact::Accepted(_), .. }) => {
+                Step::Line(line, Event::Appended { lsn, fact: Fact::Accepted(..), .. }) => {
                     if let Some((before, ())) = taken.last() {
                         let what = format!("taken a second time, after record {before}");
                         view.report(found, NAME, task, line, &what);

@@ -98,7 +98,7 @@ impl Settled {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Appended { fact: Fact::Accepted(_), .. } if self.is_gone => {
+            Event::Appended { fact: Fact::Accepted(..), .. } if self.is_gone => {
                 // What was told since was the end of the one that was let go.
                 (self.told, self.is_gone) = (None, false);
             }

@@ -157,7 +157,7 @@ impl<'a> Journal<'a> {
     fn note(&mut self, lsn: u64, fact: &'a Fact) {
         self.records.push((lsn, fact));
         match fact {
-            Fact::Accepted(task) => {
+            Fact::Accepted(task, _) => {
                 self.accepted.insert(*task, lsn);
             }
             Fact::Settled { task, outcome, attempt, result } => {

@@ -68,7 +68,7 @@ fn check_memory(view: &View<'_>, found: &mut Vec<Violation>) {
                     was_recovered |= !taken.is_empty();
                 }
                 Step::Forgotten => (taken, was_recovered) = (Kept::default(), false),
-                Step::Line(_, Event::Appended { lsn, fact: Fact::Accepted(_), .. }) => taken.add(*lsn, ()),
+                Step::Line(_, Event::Appended { lsn, fact: Fact::Accepted(..), .. }) => taken.add(*lsn, ()),
                 Step::Line(line, Event::Audited { known: false, .. }) if was_recovered => {
                     view.report(found, NAME, task, line, "it was read back, and is not known at the end");
                 }

@@ -63,7 +63,7 @@ impl Held {
 
     fn note(&mut self, lsn: u64, fact: &Fact) {
         match fact {
-            Fact::Accepted(task) => {
+            Fact::Accepted(task, _) => {
                 self.open.insert(*task, lsn);
             }
             Fact::Settled { task, .. } => {

@@ -44,7 +44,7 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
             }
             Step::Line(line, event) => (line, event),
         };
-        if is_gone && matches!(event, Event::Appended { fact: Fact::Accepted(_), .. }) {
+        if is_gone && matches!(event, Event::Appended { fact: Fact::Accepted(..), .. }) {
             // What was told since was the end of the one that was let go.
             (cancelled, is_gone) = (false, false);
         }

@@ -85,7 +85,7 @@ impl Survivor {
     fn note(&mut self, view: &View<'_>, life: Option<&LifeSpan>, line: usize, event: &Event) {
         match event {
             Event::Appended { lsn, fact, .. } => match fact {
-                Fact::Accepted(_) => self.accepted.add(*lsn, ()),
+                Fact::Accepted(..) => self.accepted.add(*lsn, ()),
                 Fact::Settled { .. } => {
                     self.settled.add(*lsn, ());
                     self.adopted = None;

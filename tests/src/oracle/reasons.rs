@@ -123,7 +123,7 @@ impl Past {
     fn note(&mut self, now: u64, event: &Event) {
         match event {
             Event::Appended { lsn, fact, .. } => match fact {
-                Fact::Accepted(_) => self.accepted.add(*lsn, now),
+                Fact::Accepted(..) => self.accepted.add(*lsn, now),
                 Fact::AttemptEnded { end, .. } => {
                     self.ended.add(*lsn, *end);
                     (self.given, self.started) = (None, false);

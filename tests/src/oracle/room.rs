@@ -20,7 +20,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
             Event::DiskShort { .. } => is_short = true,
             Event::DiskRoom | Event::BrokerUp { .. } => is_short = false,
             Event::Appended {
-                fact: Fact::Accepted(_) | Fact::Retried(_) | Fact::Knowledge { value: Some(_), .. },
+                fact: Fact::Accepted(..) | Fact::Retried(_) | Fact::Knowledge { value: Some(_), .. },
                 ..
             } if is_short => {
                 return view.report_line(found, NAME, line, "taken, and the disk had no room");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ganger_common::message::Durability;
 use ganger_common::{
-    Attempt, AttemptEnd, ConnId, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId, limits,
+    Attempt, AttemptEnd, ClientId, ConnId, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId, limits,
 };
 
 use super::Violation;
@@ -203,7 +203,11 @@ impl Script {
     }
 
     pub(super) fn append_accepted(&mut self, n: u32) -> &mut Self {
-        self.append(Fact::Accepted(id(n)))
+        self.append_accepted_of(0, n)
+    }
+
+    pub(super) fn append_accepted_of(&mut self, client: u8, n: u32) -> &mut Self {
+        self.append(Fact::Accepted(id(n), Some(ClientId::from_bytes([client; 16]))))
     }
 
     /// Taken, synced, promised and told.

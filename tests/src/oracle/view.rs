@@ -241,7 +241,7 @@ fn task_of(event: &Event) -> Option<TaskId> {
             Promise::KnowledgeWritten(_) | Promise::RevisionNamed(_) => None,
         },
         Event::Appended { fact, .. } => match fact {
-            Fact::Accepted(task) | Fact::Retried(task) => Some(*task),
+            Fact::Accepted(task, _) | Fact::Retried(task) => Some(*task),
             Fact::AttemptEnded { task, .. } | Fact::Settled { task, .. } => Some(*task),
             Fact::Started | Fact::Forgotten(..) | Fact::Knowledge { .. } | Fact::Other => None,
         },
@@ -350,7 +350,7 @@ fn forgotten(entries: &[&Entry]) -> BTreeMap<TaskId, Vec<usize>> {
             }
             Event::Appended { lsn, fact, .. } => {
                 records.push((*lsn, fact));
-                if let Fact::Accepted(task) = fact {
+                if let Fact::Accepted(task, _) = fact {
                     fresh.retain(|(gone, ..)| gone != task);
                 }
                 for task in retention.note(fact) {
@@ -376,7 +376,8 @@ struct Retention {
 impl Retention {
     /// Follows a record. Returns what it lets go.
     fn note(&mut self, fact: &Fact) -> Vec<TaskId> {
-        self.number += u64::from(matches!(fact, Fact::Accepted(_) | Fact::Settled { .. } | Fact::Retried(_)));
+        self.number +=
+            u64::from(matches!(fact, Fact::Accepted(..) | Fact::Settled { .. } | Fact::Retried(_)));
         match fact {
             Fact::Settled { task, outcome: Outcome::Failed | Outcome::Dead, .. } => {
                 self.dead.push_back((self.number, *task));

@@ -264,7 +264,9 @@ impl World {
         let mut note = |fact| self.note(Event::Appended { life, lsn, fact });
         match record {
             Record::Started { .. } => note(Fact::Started),
-            Record::Accepted { tasks, .. } => tasks.iter().for_each(|task| note(Fact::Accepted(task.id))),
+            Record::Accepted { client, tasks, .. } => {
+                tasks.iter().for_each(|task| note(Fact::Accepted(task.id, *client)));
+            }
             Record::AttemptEnded(ended) => note(Fact::AttemptEnded {
                 task: ended.task,
                 attempt: ended.attempt,

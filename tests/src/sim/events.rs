@@ -1,6 +1,6 @@
 //! The smaller parts of the log's entries.
 
-use ganger_common::{Attempt, AttemptEnd, Outcome, Revision, TaskId, WorkerId};
+use ganger_common::{Attempt, AttemptEnd, ClientId, Outcome, Revision, TaskId, WorkerId};
 
 use super::log::{Digest, LeaseId};
 
@@ -67,8 +67,8 @@ pub enum Promise {
 pub enum Fact {
     /// A new life of the state began.
     Started,
-    /// A task was taken.
-    Accepted(TaskId),
+    /// A task was taken, from this client.
+    Accepted(TaskId, Option<ClientId>),
     /// An attempt ended without settling its task.
     AttemptEnded {
         /// The task.

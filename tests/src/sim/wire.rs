@@ -20,8 +20,9 @@ pub(super) struct Wire {
     reports: BTreeMap<(ConnId, u64), Vec<LeaseId>>,
     workers: BTreeMap<ConnId, WorkerId>,
     named: BTreeMap<ConnId, Revision>,
-    /// Leases that were given and whose payloads are being read.
-    waiting: BTreeSet<LeaseId>,
+    /// Leases that were given and whose payloads are being read, on which connection: the letter may go away with
+    /// that, and the same lease be given again when the task was forgotten and handed in once more.
+    waiting: BTreeSet<(ConnId, LeaseId)>,
 }
 
 fn lease(lease: &ganger_common::message::Lease) -> LeaseId {
@@ -197,7 +198,7 @@ impl World {
                     let lease = LeaseId { task: item.task, epoch: dispatch.epoch, attempt: item.attempt };
                     let (kind, payload) = (kind_number(item.kind.0), Digest::of(item.payload.0));
                     let confirm = item.detail.as_ref().is_some_and(|detail| detail.confirm);
-                    if !self.wire.waiting.remove(&lease) {
+                    if !self.wire.waiting.remove(&(conn, lease)) {
                         self.note(Event::LeaseGiven {
                             life,
                             worker,
@@ -253,7 +254,7 @@ impl World {
             let lease = LeaseId { task: dispatch.task, epoch, attempt: dispatch.attempt };
             let Some(Peer::Worker(worker)) = self.conns.get(&conn).map(|it| it.peer) else { continue };
             let Some(incarnation) = self.wire.workers.get(&conn).copied() else { continue };
-            if !self.wire.waiting.insert(lease) {
+            if !self.wire.waiting.insert((conn, lease)) {
                 continue;
             }
             let payload = match dispatch.payload {

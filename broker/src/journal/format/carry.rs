@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ganger_common::{Epoch, Outcome, Revision};
+use ganger_common::{ClientId, Epoch, Outcome, Revision};
 use ganger_scheduler::record::{CarriedEntry, CarriedOutcome, CarriedTask, CarriedTopic, CarryHead};
 
 use super::FormatError;
@@ -32,11 +32,19 @@ pub(crate) fn read_head(from: &mut Reader<'_>) -> Result<CarryHead> {
     })
 }
 
+/// What the task before said that need not be said again.
+#[derive(Default)]
+pub(crate) struct Before<'a> {
+    kind: Option<&'a Arc<str>>,
+    client: Option<ClientId>,
+}
+
 /// Nearly every task that waits has done nothing yet, so what it would say of its attempts is nil.
-pub(crate) fn write_task<'a>(to: &mut Writer<'_>, task: &'a CarriedTask, kind: &mut Option<&'a Arc<str>>) {
+pub(crate) fn write_task<'a>(to: &mut Writer<'_>, task: &'a CarriedTask, before: &mut Before<'a>) {
     let CarriedTask {
         task: new,
         submitted,
+        client,
         seq,
         attempt,
         failures,
@@ -47,8 +55,8 @@ pub(crate) fn write_task<'a>(to: &mut Writer<'_>, task: &'a CarriedTask, kind: &
         history,
         settled,
     } = task;
-    to.array(5);
-    encode::new_task(to, new, kind);
+    to.array(if client.is_some() { 6 } else { 5 });
+    encode::new_task(to, new, &mut before.kind);
     to.wall(*submitted);
     to.uint(*seq);
     let is_fresh = attempt.0 == 0
@@ -67,19 +75,29 @@ pub(crate) fn write_task<'a>(to: &mut Writer<'_>, task: &'a CarriedTask, kind: &
         to.list(history, encode::attempt_ended);
     }
     to.option(settled.as_deref(), write_outcome);
+    if let Some(client) = client {
+        match before.client.replace(*client) {
+            Some(before) if before == *client => to.nil(),
+            _ => encode::client_id(to, *client),
+        }
+    }
 }
 
 pub(crate) fn read_task(
     decoder: &mut Decoder,
     from: &mut Reader<'_>,
-    kind: &mut Option<Arc<str>>,
+    (kind, client): &mut (Option<Arc<str>>, Option<ClientId>),
 ) -> Result<CarriedTask> {
-    from.fields(5, "a carried task")?;
+    let fields = from.array("a carried task")?;
+    if !matches!(fields, 5 | 6) {
+        return Err(from.expected(0, "a carried task"));
+    }
     let task = decoder.new_task(from, kind)?;
     let (submitted, seq) = (from.wall("when it was handed in")?, from.uint("its place")?);
     let mut carried = CarriedTask {
         task,
         submitted,
+        client: None,
         seq,
         attempt: Default::default(),
         failures: 0,
@@ -102,6 +120,10 @@ pub(crate) fn read_task(
         Ok(())
     })?;
     carried.settled = from.option(read_outcome)?.map(Box::new);
+    if fields == 6 {
+        *client = from.option(decode::client_id)?.or(*client);
+        carried.client = Some(client.ok_or_else(|| from.expected(1, "the client of the first task"))?);
+    }
     Ok(carried)
 }
 

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ganger_common::{Account, Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId};
+use ganger_common::{
+    Account, Attempt, AttemptEnd, ClientId, Epoch, Outcome, Revision, TaskId, TaskOptions, WorkerId,
+};
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{AttemptEnded, Cause, Change, Record, Settlement};
 use ganger_scheduler::{Data, Lsn, Stored};
@@ -85,11 +87,14 @@ impl Decoder {
                 Ok(Record::Started { epoch: Epoch(from.uint("an epoch")?) })
             }
             tag::ACCEPTED => {
-                is_whole(3, from)?;
+                if fields != 4 {
+                    is_whole(3, from)?;
+                }
                 let at = from.wall("when tasks were accepted")?;
                 let mut kind = None;
                 let tasks = from.list("accepted tasks", |from| self.new_task(from, &mut kind))?;
-                Ok(Record::Accepted { at, tasks })
+                let client = (fields == 4).then(|| client_id(from)).transpose()?;
+                Ok(Record::Accepted { at, client, tasks })
             }
             tag::ATTEMPT_ENDED => {
                 is_whole(2, from)?;
@@ -128,8 +133,8 @@ impl Decoder {
             }
             tag::CARRIED_TASKS => {
                 is_whole(2, from)?;
-                let mut kind = None;
-                let tasks = from.list("carried tasks", |from| carry::read_task(self, from, &mut kind))?;
+                let mut before = (None, None);
+                let tasks = from.list("carried tasks", |from| carry::read_task(self, from, &mut before))?;
                 Ok(Record::CarriedTasks(tasks))
             }
             tag::CARRIED_TOPIC => {
@@ -253,6 +258,10 @@ fn change(from: &mut Reader<'_>) -> Result<Change> {
 
 fn task_id(from: &mut Reader<'_>) -> Result<TaskId> {
     from.id("the id of a task").map(TaskId::from_bytes)
+}
+
+pub(crate) fn client_id(from: &mut Reader<'_>) -> Result<ClientId> {
+    from.id("the id of a client").map(ClientId::from_bytes)
 }
 
 pub(crate) fn worker_id(from: &mut Reader<'_>) -> Result<WorkerId> {

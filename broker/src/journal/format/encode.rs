@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ganger_common::{TaskId, TaskOptions, WorkerId};
+use ganger_common::{ClientId, TaskId, TaskOptions, WorkerId};
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{AttemptEnded, Cause, Change, Record, Settlement};
 
@@ -32,12 +32,15 @@ pub(crate) fn encode_noting(record: &Record, body: &mut Vec<u8>, spans: Spans) -
             to.uint(tag::STARTED);
             to.uint(epoch.0);
         }
-        Record::Accepted { at, tasks } => {
-            to.array(3);
+        Record::Accepted { at, client, tasks } => {
+            to.array(if client.is_some() { 4 } else { 3 });
             to.uint(tag::ACCEPTED);
             to.wall(*at);
             let mut kind = None;
             to.list(tasks, |to, task| new_task(to, task, &mut kind));
+            if let Some(client) = client {
+                client_id(&mut to, *client);
+            }
         }
         Record::AttemptEnded(ended) => {
             to.array(2);
@@ -85,8 +88,8 @@ pub(crate) fn encode_noting(record: &Record, body: &mut Vec<u8>, spans: Spans) -
         Record::CarriedTasks(tasks) => {
             to.array(2);
             to.uint(tag::CARRIED_TASKS);
-            let mut kind = None;
-            to.list(tasks, |to, task| carry::write_task(to, task, &mut kind));
+            let mut before = carry::Before::default();
+            to.list(tasks, |to, task| carry::write_task(to, task, &mut before));
         }
         Record::CarriedTopic(topic) => {
             to.array(2);
@@ -187,6 +190,10 @@ fn change(to: &mut Writer<'_>, change: &Change) {
 }
 
 fn task_id(to: &mut Writer<'_>, id: TaskId) {
+    to.bin(id.as_bytes());
+}
+
+pub(crate) fn client_id(to: &mut Writer<'_>, id: ClientId) {
     to.bin(id.as_bytes());
 }
 

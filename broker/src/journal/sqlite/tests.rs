@@ -19,7 +19,7 @@ fn fresh(folder: &TempDir) -> SqliteJournal {
 fn batch(lsn: u64, bytes: usize) -> Vec<(Lsn, Record)> {
     let payload = vec![lsn as u8; bytes].into();
     let task = NewTask { id: TaskId::from_bytes([7; 16]), kind: "large".into(), payload, options: None };
-    vec![(Lsn(lsn), Record::Accepted { at: Wall(lsn), tasks: vec![task] })]
+    vec![(Lsn(lsn), Record::Accepted { at: Wall(lsn), client: None, tasks: vec![task] })]
 }
 
 /// Lets the database grow to so many pages and no further: what a disk that is full looks like to it.

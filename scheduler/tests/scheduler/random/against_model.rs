@@ -223,14 +223,14 @@ impl Pair {
             // To stop, and to hand back, is up to the worker; a lost one is told nothing.
             self.desk.commands(&worker);
         }
-        let first: BTreeSet<u32> = self.model.queue.iter().take(given.len()).copied().collect();
+        let first: BTreeSet<u32> = self.model.next(given.len());
         let chosen: BTreeSet<u32> = given.iter().map(|(_, n, _)| *n).collect();
         assert_eq!(chosen, first, "what is given out are the first of the queue");
         for (place, n, attempt) in given {
             self.model.give(place, n);
             assert_eq!(self.model.tasks[&n].attempt, attempt, "attempts of {n} are numbered through");
         }
-        let (free, queued) = (self.model.free_slots(), self.model.queue.len());
+        let (free, queued) = (self.model.free_slots(), self.model.queued());
         assert!(free == 0 || queued == 0, "{free} slots are free beside {queued} queued tasks");
         let told: BTreeMap<u32, Outcome> = self.desk.outcomes(self.client).into_iter().collect();
         assert_eq!(told, std::mem::take(&mut self.model.told), "outcomes that the client was told");

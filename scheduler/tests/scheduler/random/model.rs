@@ -1,4 +1,4 @@
-//! A scheduler so simple that it is obviously right: a map of tasks, one queue, some workers. It knows
+//! A scheduler so simple that it is obviously right: a map of tasks, lines of them, some workers. It knows
 //! nothing of journals, sessions, credit or kinds, and decides nothing that is left to choice: who gets a
 //! task is told to it.
 
@@ -68,7 +68,9 @@ pub(super) enum Link {
 pub(super) struct Model {
     pub(super) now: Time,
     pub(super) tasks: BTreeMap<u32, Task>,
-    pub(super) queue: VecDeque<u32>,
+    /// Whose turn it is comes first: a line for what counts on the account of the client, one for what was put
+    /// back.
+    lines: VecDeque<(bool, VecDeque<u32>)>,
     pub(super) workers: Vec<Worker>,
     /// Outcomes that the client has not heard.
     pub(super) told: BTreeMap<u32, Outcome>,
@@ -86,8 +88,8 @@ pub(super) struct Wish {
 
 impl Model {
     pub(super) fn new(now: Time, places: usize, tasks_max: usize, grace: Duration) -> Self {
-        let (tasks, queue, told) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
-        Self { now, tasks, queue, workers: vec![Worker::default(); places], told, tasks_max, grace }
+        let (tasks, lines, told) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        Self { now, tasks, lines, workers: vec![Worker::default(); places], told, tasks_max, grace }
     }
 
     /// Time passes. At one moment what is due comes before what expires.
@@ -213,7 +215,6 @@ impl Model {
         let task = self.task(n);
         task.attempt += 1;
         task.state = State::Held { place, started: false };
-        self.queue.retain(|other| *other != n);
         self.workers[place].waiting.push(n);
     }
 
@@ -328,14 +329,39 @@ impl Model {
 
     fn enqueue(&mut self, n: u32, front: bool) {
         self.task(n).state = State::Queued;
+        let paid = self.task(n).paid;
+        let line = match self.lines.iter().position(|(whose, _)| *whose == paid) {
+            Some(at) => &mut self.lines[at].1,
+            None if front => &mut self.lines.push_front_mut((paid, VecDeque::new())).1,
+            None => &mut self.lines.push_back_mut((paid, VecDeque::new())).1,
+        };
         match front {
-            true => self.queue.push_front(n),
-            false => self.queue.push_back(n),
+            true => line.push_front(n),
+            false => line.push_back(n),
         }
     }
 
+    pub(super) fn queued(&self) -> usize {
+        self.lines.iter().map(|(_, line)| line.len()).sum()
+    }
+
+    /// Takes out those whose turn it is.
+    pub(super) fn next(&mut self, count: usize) -> BTreeSet<u32> {
+        (0..count).filter_map(|_| self.next_one()).collect()
+    }
+
+    fn next_one(&mut self) -> Option<u32> {
+        let (paid, mut line) = self.lines.pop_front()?;
+        let first = line.pop_front();
+        if !line.is_empty() {
+            self.lines.push_back((paid, line));
+        }
+        first
+    }
+
     fn settle(&mut self, n: u32, outcome: Outcome) {
-        self.queue.retain(|other| *other != n);
+        self.lines.iter_mut().for_each(|(_, line)| line.retain(|other| *other != n));
+        self.lines.retain(|(_, line)| !line.is_empty());
         let task = self.task(n);
         task.state = State::Settled(outcome);
         (task.expires, task.paid) = (None, false);
