@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ganger_common::Epoch;
 use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::message::Durability;
-use ganger_transport::zmq::{ZmqPublisher, ZmqServer};
+use ganger_transport::zmq::{ZmqPublisher, ZmqServer, let_out};
 use ganger_transport::{Endpoint, Publisher, Server, raise_nofile_limit};
 use tokio::sync::mpsc;
 
@@ -18,7 +18,7 @@ use crate::journal::MemoryJournal;
 use crate::keys::{KeyRing, Port};
 use crate::recovery::recover;
 use crate::server::{self, Sockets, Stop};
-use crate::shell::Shell;
+use crate::shell::{LINGER, Shell};
 use crate::writer::Writer;
 
 /// Starts brokers.
@@ -74,10 +74,14 @@ impl Broker {
             .name("ganger-broker".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    match config.durability {
-                        Durability::Memory => run_in_memory(config, &posts, &listening, stopped).await,
-                        Durability::Journal => run_on_disk(config, &posts, &listening, stopped).await,
-                    }
+                    // A task among those of the sockets. Waking the outermost future goes through the system,
+                    // even from its own thread.
+                    let ran = tokio::spawn(run(config, posts, listening, stopped)).await;
+                    let_out(LINGER).await;
+                    ran.unwrap_or_else(|error| match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_) => Err(BrokerError::SocketEnded),
+                    })
                 })
             })
             .map_err(io("cannot start the broker's thread"))?;
@@ -140,6 +144,18 @@ impl Drop for RunningBroker {
 }
 
 type Listening = std::sync::mpsc::Sender<Endpoints>;
+
+async fn run(
+    config: Config,
+    posts: Posts,
+    listening: Listening,
+    stop: mpsc::Receiver<Stop>,
+) -> Result<(), BrokerError> {
+    match config.durability {
+        Durability::Memory => run_in_memory(config, &posts, &listening, stop).await,
+        Durability::Journal => run_on_disk(config, &posts, &listening, stop).await,
+    }
+}
 
 async fn run_in_memory(
     config: Config,

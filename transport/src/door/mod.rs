@@ -35,6 +35,7 @@ mod private;
 #[doc(hidden)]
 pub mod rehearsal;
 mod relay;
+mod seats;
 mod sockets;
 mod staff;
 mod topics;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 pub use client::ClientKeys;
@@ -97,7 +99,7 @@ impl Door {
         socket: TcpListener,
         gate: Gate,
         service: Service,
-        inner: PrivateSocket,
+        (inner, home): (PrivateSocket, Handle),
     ) -> Attended {
         let (close, phase) = watch::channel(Phase::Open);
         let (alive, all_gone) = mpsc::channel(1);
@@ -116,6 +118,7 @@ impl Door {
             budget: Arc::new(budget::Budget::new(&self.limits)),
             crush: crush.clone(),
             inner: inner.path().to_owned(),
+            seats: Arc::new(seats::Seats::new(home, self.staff.clone())),
             phase,
         });
         self.staff.spawn(async move {

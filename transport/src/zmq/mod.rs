@@ -41,6 +41,7 @@ mod tunnels;
 pub use connection::ZmqConnection;
 pub use connector::ZmqConnector;
 pub(crate) use io::IoThread;
+pub use io::let_out;
 pub use publisher::ZmqPublisher;
 pub use server::ZmqServer;
 pub use subscription::ZmqSubscription;
