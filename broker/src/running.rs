@@ -17,6 +17,7 @@ use crate::error::BrokerError;
 use crate::journal::MemoryJournal;
 use crate::keys::{KeyRing, Port};
 use crate::recovery::recover;
+use crate::seat::{self, Seat};
 use crate::server::{self, Sockets, Stop};
 use crate::shell::{LINGER, Shell};
 use crate::writer::Writer;
@@ -74,14 +75,9 @@ impl Broker {
             .name("ganger-broker".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    // A task among those of the sockets. Waking the outermost future goes through the system,
-                    // even from its own thread.
-                    let ran = tokio::spawn(run(config, posts, listening, stopped)).await;
+                    let ran = seat::run(|seat| run(config, posts, seat, listening, stopped)).await;
                     let_out(LINGER).await;
-                    ran.unwrap_or_else(|error| match error.try_into_panic() {
-                        Ok(panic) => std::panic::resume_unwind(panic),
-                        Err(_) => Err(BrokerError::SocketEnded),
-                    })
+                    ran.map_err(io("cannot start the loop's second thread"))?
                 })
             })
             .map_err(io("cannot start the broker's thread"))?;
@@ -148,18 +144,20 @@ type Listening = std::sync::mpsc::Sender<Endpoints>;
 async fn run(
     config: Config,
     posts: Posts,
+    seat: Seat,
     listening: Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
     match config.durability {
-        Durability::Memory => run_in_memory(config, &posts, &listening, stop).await,
-        Durability::Journal => run_on_disk(config, &posts, &listening, stop).await,
+        Durability::Memory => run_in_memory(config, &posts, seat, &listening, stop).await,
+        Durability::Journal => run_on_disk(config, &posts, seat, &listening, stop).await,
     }
 }
 
 async fn run_in_memory(
     config: Config,
     posts: &Posts,
+    seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
@@ -169,8 +167,9 @@ async fn run_in_memory(
         ..scheduler_config(&config)
     };
     let _ = listening.send(endpoints);
-    let (guard, deadline) = (posts.guard(), config.drain_deadline);
-    server::run_guarded(settings, deadline, sockets, MemoryJournal::default(), guard, stop).await
+    let mut shell = Shell::new(settings, sockets, MemoryJournal::default());
+    shell.guard = posts.guard();
+    server::go_on(shell, None, seat, config.drain_deadline, stop).await
 }
 
 /// Everything is read before anybody can connect: whoever comes is served at once, and a directory that is
@@ -178,6 +177,7 @@ async fn run_in_memory(
 async fn run_on_disk(
     config: Config,
     posts: &Posts,
+    seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
@@ -192,7 +192,7 @@ async fn run_on_disk(
     guard.recovered(&scheduler);
     let mut shell = Shell::around(clock, scheduler, sockets, writer);
     shell.guard = guard;
-    server::go_on(shell, Some(progress), config.drain_deadline, stop).await
+    server::go_on(shell, Some(progress), seat, config.drain_deadline, stop).await
 }
 
 async fn bind(

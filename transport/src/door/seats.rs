@@ -14,14 +14,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::staff::Staff;
+use crate::strain::{PRESSED_AT, REST, Strain, WATCH, worked};
 
-/// How long the thread is watched before it is judged. Shorter, and another process that has its core for a
-/// moment looks like work; longer, and a flood holds up the others for longer.
-const WATCH: Duration = Duration::from_millis(20);
-/// It is pressed when it has worked for more than so many hundredths of that.
-const PRESSED_AT: u32 = 80;
-/// How long nobody comes back after it was pressed: what has gone out for its sake would make it so again.
-const REST: Duration = Duration::from_millis(500);
 /// A guest is quiet that moves no more than this in [`WATCH`].
 const QUIET_BYTES: u64 = 128 << 10;
 
@@ -39,12 +33,12 @@ pub(super) enum Seat {
 pub(super) struct Seats {
     home: Handle,
     staff: Arc<Staff>,
-    strain: Mutex<Strain>,
+    strain: Mutex<Home>,
 }
 
 impl Seats {
     pub(super) fn new(home: Handle, staff: Arc<Staff>) -> Self {
-        let strain = Mutex::new(Strain::new(Instant::now(), worked(&home)));
+        let strain = Mutex::new(Home::new(Instant::now(), worked(&home)));
         Self { home, staff, strain }
     }
 
@@ -61,11 +55,6 @@ impl Seats {
     }
 }
 
-/// How long the thread of a runtime has worked since it was started.
-fn worked(runtime: &Handle) -> Duration {
-    runtime.metrics().worker_total_busy_duration(0)
-}
-
 /// Whether the thread at home has time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pressure {
@@ -77,26 +66,21 @@ enum Pressure {
 
 /// How hard the thread at home works.
 #[derive(Debug)]
-struct Strain {
-    since: Instant,
-    worked: Duration,
-    pressed: Option<Instant>,
+struct Home {
+    strain: Strain,
     is_pressed: bool,
+    /// When it was last.
+    pressed: Option<Instant>,
 }
 
-impl Strain {
+impl Home {
     fn new(now: Instant, worked: Duration) -> Self {
-        Self { since: now, worked, pressed: None, is_pressed: false }
+        Self { strain: Strain::new(now, worked), is_pressed: false, pressed: None }
     }
 
-    /// Judges the thread when it was watched for long enough.
     fn look(&mut self, now: Instant, worked: impl FnOnce() -> Duration) -> Pressure {
-        let watched = now.saturating_duration_since(self.since);
-        if watched >= WATCH {
-            let worked = worked();
-            let its = worked.saturating_sub(self.worked);
-            self.is_pressed = its * 100 > watched * PRESSED_AT;
-            (self.since, self.worked) = (now, worked);
+        if let Some(hundredths) = self.strain.look(now, worked) {
+            self.is_pressed = hundredths > PRESSED_AT;
             if self.is_pressed {
                 self.pressed = Some(now);
             }
@@ -159,15 +143,15 @@ mod tests {
     #[test]
     fn a_thread_is_pressed_that_works_for_most_of_a_watch_and_has_rest_for_a_while_after() {
         let begin = Instant::now();
-        let mut strain = Strain::new(begin, 7 * MS);
+        let mut home = Home::new(begin, 7 * MS);
         let too_much = WATCH * PRESSED_AT / 100 + MS;
-        assert_eq!(strain.look(begin + WATCH - MS, || unreachable!()), Pressure::None);
-        assert_eq!(strain.look(begin + WATCH, || 7 * MS + too_much - MS), Pressure::None);
-        assert_eq!(strain.look(begin + 2 * WATCH, || 6 * MS + 2 * too_much), Pressure::Now);
+        assert_eq!(home.look(begin + WATCH - MS, || unreachable!()), Pressure::None);
+        assert_eq!(home.look(begin + WATCH, || 7 * MS + too_much - MS), Pressure::None);
+        assert_eq!(home.look(begin + 2 * WATCH, || 6 * MS + 2 * too_much), Pressure::Now);
         // It counts until it was watched again.
-        assert_eq!(strain.look(begin + 3 * WATCH - MS, || unreachable!()), Pressure::Now);
-        assert_eq!(strain.look(begin + 3 * WATCH, || 7 * MS + 2 * too_much), Pressure::Lately);
-        assert_eq!(strain.look(begin + 2 * WATCH + REST, || 7 * MS + 2 * too_much), Pressure::None);
+        assert_eq!(home.look(begin + 3 * WATCH - MS, || unreachable!()), Pressure::Now);
+        assert_eq!(home.look(begin + 3 * WATCH, || 7 * MS + 2 * too_much), Pressure::Lately);
+        assert_eq!(home.look(begin + 2 * WATCH + REST, || 7 * MS + 2 * too_much), Pressure::None);
     }
 
     fn pace(seat: Seat) -> (tokio::runtime::Runtime, Pace) {
