@@ -63,18 +63,12 @@ impl Posts {
     }
 
     pub(crate) async fn server(&self, endpoint: &Endpoint, port: Port) -> Result<ZmqServer, BindError> {
-        match &self.door {
-            Some(door) => ZmqServer::bind_behind(door, endpoint, Limits::default(), self.gate(port)).await,
-            None => ZmqServer::bind(endpoint, Limits::default()).await,
-        }
+        ZmqServer::bind_here(self.door.as_ref(), endpoint, Limits::default(), self.gate(port)).await
     }
 
     pub(crate) async fn publisher(&self, endpoint: &Endpoint) -> Result<ZmqPublisher, BindError> {
-        let limits = Limits::publisher();
-        match &self.door {
-            Some(door) => ZmqPublisher::bind_behind(door, endpoint, limits, self.gate(Port::Knowledge)).await,
-            None => ZmqPublisher::bind(endpoint, limits).await,
-        }
+        let gate = self.gate(Port::Knowledge);
+        ZmqPublisher::bind_here(self.door.as_ref(), endpoint, Limits::publisher(), gate).await
     }
 
     /// Who sees to it that nobody does more than they may.

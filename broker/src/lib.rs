@@ -9,7 +9,8 @@
 //! - `outbox`, `asks`: what each peer has not read, and what waits for it. `counters`: what was counted.
 //! - [`journal`]: where records go. `writer`: the thread on which they do. `publisher`: what goes out on PUB.
 //! - [`entrance`]: what stands before the sockets. `keys`: who may do what.
-//! - `recovery`: from a data directory to a state. `running`: a broker on a thread of its own.
+//! - `recovery`: from a data directory to a state. `running`: a broker on a thread of its own. `seat`: which
+//!   thread its loop is on.
 
 pub mod args;
 mod asks;
@@ -26,6 +27,7 @@ mod outbox;
 mod publisher;
 mod recovery;
 mod running;
+mod seat;
 pub mod server;
 mod settings;
 mod shell;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ganger_common::Epoch;
 use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::message::Durability;
-use ganger_transport::zmq::{ZmqPublisher, ZmqServer};
+use ganger_transport::zmq::{ZmqPublisher, ZmqServer, let_out};
 use ganger_transport::{Endpoint, Publisher, Server, raise_nofile_limit};
 use tokio::sync::mpsc;
 
@@ -17,8 +17,9 @@ use crate::error::BrokerError;
 use crate::journal::MemoryJournal;
 use crate::keys::{KeyRing, Port};
 use crate::recovery::recover;
+use crate::seat::{self, Seat};
 use crate::server::{self, Sockets, Stop};
-use crate::shell::Shell;
+use crate::shell::{LINGER, Shell};
 use crate::writer::Writer;
 
 /// Starts brokers.
@@ -74,10 +75,9 @@ impl Broker {
             .name("ganger-broker".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    match config.durability {
-                        Durability::Memory => run_in_memory(config, &posts, &listening, stopped).await,
-                        Durability::Journal => run_on_disk(config, &posts, &listening, stopped).await,
-                    }
+                    let ran = seat::run(|seat| run(config, posts, seat, listening, stopped)).await;
+                    let_out(LINGER).await;
+                    ran.map_err(io("cannot start the loop's second thread"))?
                 })
             })
             .map_err(io("cannot start the broker's thread"))?;
@@ -141,9 +141,23 @@ impl Drop for RunningBroker {
 
 type Listening = std::sync::mpsc::Sender<Endpoints>;
 
+async fn run(
+    config: Config,
+    posts: Posts,
+    seat: Seat,
+    listening: Listening,
+    stop: mpsc::Receiver<Stop>,
+) -> Result<(), BrokerError> {
+    match config.durability {
+        Durability::Memory => run_in_memory(config, &posts, seat, &listening, stop).await,
+        Durability::Journal => run_on_disk(config, &posts, seat, &listening, stop).await,
+    }
+}
+
 async fn run_in_memory(
     config: Config,
     posts: &Posts,
+    seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
@@ -153,8 +167,9 @@ async fn run_in_memory(
         ..scheduler_config(&config)
     };
     let _ = listening.send(endpoints);
-    let (guard, deadline) = (posts.guard(), config.drain_deadline);
-    server::run_guarded(settings, deadline, sockets, MemoryJournal::default(), guard, stop).await
+    let mut shell = Shell::new(settings, sockets, MemoryJournal::default());
+    shell.guard = posts.guard();
+    server::go_on(shell, None, seat, config.drain_deadline, stop).await
 }
 
 /// Everything is read before anybody can connect: whoever comes is served at once, and a directory that is
@@ -162,6 +177,7 @@ async fn run_in_memory(
 async fn run_on_disk(
     config: Config,
     posts: &Posts,
+    seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
@@ -176,7 +192,7 @@ async fn run_on_disk(
     guard.recovered(&scheduler);
     let mut shell = Shell::around(clock, scheduler, sockets, writer);
     shell.guard = guard;
-    server::go_on(shell, Some(progress), config.drain_deadline, stop).await
+    server::go_on(shell, Some(progress), seat, config.drain_deadline, stop).await
 }
 
 async fn bind(

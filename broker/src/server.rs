@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::error::BrokerError;
 use crate::journal::Journal;
-use crate::keys::Guard;
+use crate::seat::Seat;
 use crate::shell::{Shell, Side};
 use crate::writer::Progress;
 
@@ -24,6 +24,10 @@ const TURN_TIME: Duration = Duration::from_millis(1);
 /// workers had brought to the door when it fell due; short enough that one peer that never stops sending
 /// cannot hold up beats, delayed tasks and everybody else's deadlines.
 const LATE_MAX: Duration = Duration::from_millis(50);
+/// What a message passes on its way in that is on the loop's own thread at times: door, library, socket. They
+/// get their turns before something due is done, or the loop would judge a peer silent whose message it kept
+/// from coming in itself.
+const STEPS_IN: usize = 3;
 
 /// What the operator wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,33 +72,22 @@ pub async fn run<S: Server, P: Publisher, J: Journal>(
     journal: J,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
-    run_guarded(config, drain_deadline, sockets, journal, Guard::default(), stop).await
+    let shell = Shell::new(config, sockets, journal);
+    go_on(shell, None, Seat::default(), drain_deadline, stop).await
 }
 
-/// The same, with somebody who sees to it that nobody does more than they may.
-pub(crate) async fn run_guarded<S: Server, P: Publisher, J: Journal>(
-    config: ganger_scheduler::Config,
-    drain_deadline: Duration,
-    sockets: Sockets<S, P>,
-    journal: J,
-    guard: Guard,
-    stop: mpsc::Receiver<Stop>,
-) -> Result<(), BrokerError> {
-    let mut shell = Shell::new(config, sockets, journal);
-    shell.guard = guard;
-    go_on(shell, None, drain_deadline, stop).await
-}
-
-/// The same with a shell that was made before, and with what tells how far its journal has come, where that
-/// is written by a thread of its own.
+/// The same with a shell that was made before, with what tells how far its journal has come, where that is
+/// written by a thread of its own, and with threads to choose from.
 pub(crate) async fn go_on<S: Server, P: Publisher, J: Journal>(
     mut shell: Shell<S, P, J>,
     progress: Option<watch::Receiver<Progress>>,
+    mut seat: Seat,
     drain_deadline: Duration,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
     let mut inbox = Inbox::new(stop, progress);
     while !shell.is_drained() {
+        seat.change().await;
         inbox.collect(&mut shell.sockets)?;
         let turn = shell.now();
         while let Some(event) = inbox.events.pop_front() {
@@ -210,7 +203,12 @@ impl Inbox {
             count = sockets.clients.recv(&mut self.from_clients, TURN_EVENTS), if self.hears_clients => {
                 (None, Some(count))
             }
-            () = timer => (None, None),
+            () = timer => {
+                for _ in 0..STEPS_IN {
+                    tokio::task::yield_now().await;
+                }
+                (None, None)
+            }
         };
         self.take(workers, clients)
     }

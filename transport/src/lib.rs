@@ -25,6 +25,7 @@ mod held;
 mod limits;
 mod mailbox;
 pub mod mem;
+pub mod strain;
 mod traits;
 mod turns;
 pub mod zmq;

@@ -32,7 +32,7 @@ use journaling::Journaling;
 use values::Reads;
 
 /// How long the transports may take at the end to deliver what was said.
-const LINGER: Duration = Duration::from_millis(250);
+pub(crate) const LINGER: Duration = Duration::from_millis(250);
 
 /// How often the counters are logged, for whoever looks at debug lines.
 const LOG_COUNTERS_EVERY: Duration = Duration::from_secs(10);

@@ -25,6 +25,8 @@ use super::limits::DoorLimits;
 use super::patience::{Crush, Patience};
 use super::plain::Plain;
 use super::relay::{Carrier, Ending, Relay, Sides};
+use super::roaming::roam;
+use super::seats::Seats;
 use super::staff::{KeyPlace, Staff};
 use super::topics::Topics;
 use super::wire::{self, SocketName};
@@ -83,6 +85,8 @@ pub(super) struct Listener {
     pub(super) crush: Arc<Crush>,
     /// Where the library listens.
     pub(super) inner: PathBuf,
+    /// Where guests may be.
+    pub(super) seats: Arc<Seats>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -302,12 +306,28 @@ impl Visit {
         }
     }
 
-    async fn carry(&self, sides: Sides, carrier: impl Carrier, key: Option<PublicKey>) -> Ending {
+    async fn carry<C: Carrier + Send + 'static>(
+        &self,
+        sides: Sides,
+        carrier: C,
+        key: Option<PublicKey>,
+    ) -> Ending {
         let listener = &self.listener;
         let relay = Relay::new(sides, carrier, listener.budget.clone(), listener.patience());
         let mut phase = listener.phase.clone();
+        let seats = match listener.service {
+            Service::Conversations => Some(listener.seats.clone()),
+            // What subscribers do not read waits in the relay; nobody waits for the rest.
+            Service::Publications => None,
+        };
+        let carried = async {
+            match seats {
+                Some(seats) => roam(relay, seats).await,
+                None => relay.run().await,
+            }
+        };
         tokio::select! {
-            ending = relay.run() => ending,
+            ending = carried => ending,
             _ = phase.wait_for(|phase| *phase == Phase::Closed) => Ending::Closed,
             () = revoked(&listener.gate, key) => Ending::Breach(Breach::Revoked),
         }

@@ -10,6 +10,7 @@
 //! 4. `relay` carries bytes both ways. `plain` looks at the headers of frames and passes the rest as it is;
 //!    `curve` decrypts and encrypts. Both hold every message to the limits (`frames`), answer PING, and see to
 //!    it that no topic is subscribed to beyond the right (`topics`).
+//!    A relay is on the thread of the library's socket while that has time (`seats`, `roaming`).
 //! 5. A peer that does not read (`patience`), or that sends a large message so slowly that others wait
 //!    (`budget`), is cut; one whose
 //!    messages nobody takes yet is not read, and no other peer notices.
@@ -35,6 +36,8 @@ mod private;
 #[doc(hidden)]
 pub mod rehearsal;
 mod relay;
+mod roaming;
+mod seats;
 mod sockets;
 mod staff;
 mod topics;
@@ -46,6 +49,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 pub use client::ClientKeys;
@@ -97,7 +101,7 @@ impl Door {
         socket: TcpListener,
         gate: Gate,
         service: Service,
-        inner: PrivateSocket,
+        (inner, home): (PrivateSocket, Handle),
     ) -> Attended {
         let (close, phase) = watch::channel(Phase::Open);
         let (alive, all_gone) = mpsc::channel(1);
@@ -116,6 +120,7 @@ impl Door {
             budget: Arc::new(budget::Budget::new(&self.limits)),
             crush: crush.clone(),
             inner: inner.path().to_owned(),
+            seats: Arc::new(seats::Seats::new(home, self.staff.clone())),
             phase,
         });
         self.staff.spawn(async move {

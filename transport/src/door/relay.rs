@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::budget::{Budget, Large};
 use super::counters::Breach;
 use super::patience::{Part, Patience, Reader};
+use super::seats::{Pace, Seat};
 use super::sockets::Socket;
 
 /// Turns in which something moved before others get theirs.
@@ -90,10 +91,15 @@ pub(super) struct Moved {
 
 type Take = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
+/// Sockets that belong to no thread.
+pub(super) type Loose = Sides<std::net::TcpStream, std::os::unix::net::UnixStream>;
+
 /// One connection.
-pub(super) struct Relay<C> {
-    sides: Sides,
+pub(super) struct Relay<C, S = Sides> {
+    sides: S,
     carrier: C,
+    /// Nobody who has only one place keeps one.
+    pace: Option<Pace>,
     budget: Arc<Budget>,
     patience: Patience,
     take: Option<Take>,
@@ -103,26 +109,91 @@ pub(super) struct Relay<C> {
     part: Option<Part>,
 }
 
+/// How a relay left a thread.
+pub(super) enum Left<C> {
+    /// For good.
+    Ended(Ending),
+    /// To go on in another seat.
+    For(Seat, Box<Relay<C, Loose>>),
+}
+
+impl<C, S> Relay<C, S> {
+    /// The same with other sockets.
+    fn with<T>(self, change: impl FnOnce(S) -> io::Result<T>) -> io::Result<Relay<C, T>> {
+        let Self { sides, carrier, pace, budget, patience, take, permit, large, reader, part } = self;
+        let sides = change(sides)?;
+        Ok(Relay { sides, carrier, pace, budget, patience, take, permit, large, reader, part })
+    }
+}
+
+impl<C: Carrier> Relay<C, Loose> {
+    /// Goes on in a seat: on the thread that calls this.
+    pub(super) async fn go_on(mut self: Box<Self>, seat: Seat) -> Left<C> {
+        if let Some(pace) = &mut self.pace {
+            pace.sit_down(seat);
+        }
+        let bound = |sides: Loose| {
+            let (outer, inner) = (TcpStream::from_std(sides.outer)?, UnixStream::from_std(sides.inner)?);
+            Ok(Sides { outer, inner })
+        };
+        match self.with(bound) {
+            Ok(relay) => relay.run_or_leave().await,
+            Err(error) => Left::Ended(error.into()),
+        }
+    }
+}
+
 impl<C: Carrier> Relay<C> {
     pub(super) fn new(sides: Sides, carrier: C, budget: Arc<Budget>, patience: Patience) -> Self {
         let (large, reader) = (Large::default(), Reader::default());
         let part = patience.crush.clone().map(Part::new);
-        Self { sides, carrier, budget, patience, take: None, permit: None, large, reader, part }
+        let (pace, take, permit) = (None, None, None);
+        Self { sides, carrier, pace, budget, patience, take, permit, large, reader, part }
+    }
+
+    /// Lets it go to where it costs least; it belongs to no thread until then.
+    pub(super) fn roaming(mut self, pace: Pace) -> io::Result<Box<Relay<C, Loose>>> {
+        self.pace = Some(pace);
+        self.loose()
+    }
+
+    fn loose(self) -> io::Result<Box<Relay<C, Loose>>> {
+        let loose =
+            |sides: Sides| Ok(Sides { outer: sides.outer.into_std()?, inner: sides.inner.into_std()? });
+        self.with(loose).map(Box::new)
     }
 
     /// Until one side ends and the other has what it said, or a rule is broken.
     pub(super) async fn run(mut self) -> Ending {
-        let ending = match self.carry().await {
-            Err(ending) => ending,
-            Ok(()) => Ending::Closed,
+        let carried = self.carry().await.map(drop);
+        self.end(carried).await
+    }
+
+    /// The same, or until it should be somewhere else.
+    async fn run_or_leave(mut self) -> Left<C> {
+        let carried = match self.carry().await {
+            Ok(Some(seat)) => {
+                return match self.loose() {
+                    Ok(relay) => Left::For(seat, relay),
+                    Err(error) => Left::Ended(error.into()),
+                };
+            }
+            Ok(None) => Ok(()),
+            Err(ending) => Err(ending),
         };
+        Left::Ended(self.end(carried).await)
+    }
+
+    async fn end(&mut self, carried: Result<(), Ending>) -> Ending {
+        let ending = carried.err().unwrap_or(Ending::Closed);
         if matches!(ending, Ending::Closed) && self.carrier.ended().1 {
             self.farewell().await;
         }
         ending
     }
 
-    async fn carry(&mut self) -> Result<(), Ending> {
+    /// Until one side ends (`None`), or it should be somewhere else.
+    async fn carry(&mut self) -> Result<Option<Seat>, Ending> {
         let mut turns = 0;
         loop {
             let inward = self.carrier.inward(&self.sides)?;
@@ -137,11 +208,15 @@ impl<C: Carrier> Relay<C> {
                 (self.permit, self.large) = (None, Large::default());
             }
             match self.carrier.ended() {
-                (true, _) if self.carrier.inward_waiting() == 0 => return Ok(()),
-                (_, true) if self.carrier.outward_waiting() == 0 => return Ok(()),
+                (true, _) if self.carrier.inward_waiting() == 0 => return Ok(None),
+                (_, true) if self.carrier.outward_waiting() == 0 => return Ok(None),
                 _ => {}
             }
-            if inward + outward.read + outward.written > 0 {
+            let moved = inward + outward.read + outward.written;
+            if moved > 0 {
+                if let Some(seat) = self.pace.as_mut().and_then(|pace| pace.book(moved)) {
+                    return Ok(Some(seat));
+                }
                 turns += 1;
                 if turns % TURNS == 0 {
                     tokio::task::yield_now().await;

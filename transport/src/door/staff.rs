@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::counters::{Breach, Counters};
 use super::keys::PublicKey;
@@ -56,8 +57,13 @@ impl Staff {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.runtime().spawn(task);
+    }
+
+    /// The runtime of one of the threads, each in its turn.
+    pub(super) fn runtime(&self) -> &Handle {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        self.threads[next % self.threads.len()].spawn(task);
+        self.threads[next % self.threads.len()].handle()
     }
 
     /// Says something, unless too much was said already.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -51,6 +51,27 @@ impl Control {
 impl IoThread {
     pub(super) fn start() -> io::Result<Self> {
         Self::start_as(THREAD_NAME)
+    }
+
+    /// The thread of the caller, whose runtime drives what is given to it: what goes from one task of it to
+    /// another wakes no thread. Who lends it sees to its end ([`let_out`]). A runtime of several threads
+    /// cannot be lent, because the library stops for good on one; the caller gets another thread then.
+    pub(super) fn of_the_caller() -> io::Result<Self> {
+        match Handle::try_current() {
+            Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread => {
+                Ok(Self { runtime, control: Arc::default(), ended: None })
+            }
+            _ => Self::start(),
+        }
+    }
+
+    /// Whether the caller has lent it.
+    pub(super) fn is_lent(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Starts a thread of this name.
@@ -122,6 +143,12 @@ pub(super) async fn finished(left: usize, until: Instant) {
     while Handle::current().metrics().num_alive_tasks() > left && Instant::now() < until {
         tokio::time::sleep(LINGER_POLL).await;
     }
+}
+
+/// Waits until the sockets that lived on the caller's thread have written what they were told to let out, or for
+/// so long.
+pub async fn let_out(within: Duration) {
+    finished(0, Instant::now() + within).await;
 }
 
 /// Fits the 15 bytes that the system keeps of a name.

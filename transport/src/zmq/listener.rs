@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::IoThread;
 use crate::door::{Attended, Door, Gate, PrivateSocket, Service};
 use crate::endpoint::Endpoint;
 use crate::error::BindError;
@@ -28,6 +29,7 @@ pub(super) struct Bound {
 /// alone.
 pub(super) fn listen_behind(
     door: &Door,
+    home: &IoThread,
     endpoint: &Endpoint,
     limits: &Limits,
     gate: Gate,
@@ -38,12 +40,12 @@ pub(super) fn listen_behind(
     let outer = listen_tcp(host, *port, limits).map_err(failed)?;
     let port = outer.local_addr().map_err(failed)?.port();
     let (inner, place) = PrivateSocket::listen().map_err(failed)?;
-    let attended = door.attend(outer, gate, service, place);
+    let attended = door.attend(outer, gate, service, (place, home.handle().clone()));
     let bound = Bound { listener: inner.into(), endpoint: endpoint.with_port(port), file: None };
     Ok((bound, Some(attended)))
 }
 
-fn failed(endpoint: &Endpoint, source: io::Error) -> BindError {
+pub(super) fn failed(endpoint: &Endpoint, source: io::Error) -> BindError {
     match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { endpoint: endpoint.clone() },
         _ => BindError::Io { endpoint: endpoint.clone(), source },

@@ -41,7 +41,7 @@ mod tunnels;
 
 pub use connection::ZmqConnection;
 pub use connector::ZmqConnector;
-pub use io::IoThread;
+pub use io::{IoThread, let_out};
 pub use publisher::ZmqPublisher;
 pub use server::ZmqServer;
 pub use subscription::ZmqSubscription;

@@ -48,7 +48,7 @@ impl ZmqPublisher {
     /// When the endpoint is in use, or the system refuses.
     pub async fn bind(endpoint: &Endpoint, limits: Limits) -> Result<Self, BindError> {
         let bound = listener::listen(endpoint, &limits)?;
-        Self::on(bound, None, limits).await
+        Self::on(own(endpoint)?, bound, None, limits).await
     }
 
     /// Listens on an endpoint behind a door, which lets subscribers say nothing but what they subscribe to,
@@ -63,15 +63,42 @@ impl ZmqPublisher {
         gate: Gate,
     ) -> Result<Self, BindError> {
         let service = Service::Publications;
-        let (bound, attended) = listener::listen_behind(door, endpoint, &limits, gate, service)?;
-        Self::on(bound, attended, limits).await
+        let io = own(endpoint)?;
+        let (bound, attended) = listener::listen_behind(door, &io, endpoint, &limits, gate, service)?;
+        Self::on(io, bound, attended, limits).await
     }
 
-    async fn on(bound: Bound, attended: Option<Attended>, limits: Limits) -> Result<Self, BindError> {
+    /// Listens on the thread of the caller, as [`ZmqServer::bind_here`](super::ZmqServer::bind_here) does.
+    ///
+    /// # Errors
+    /// When the endpoint is in use, or the system refuses.
+    pub async fn bind_here(
+        door: Option<&Door>,
+        endpoint: &Endpoint,
+        limits: Limits,
+        gate: Gate,
+    ) -> Result<Self, BindError> {
+        let io = IoThread::of_the_caller().map_err(|error| listener::failed(endpoint, error))?;
+        let (bound, attended) = match door {
+            Some(door) => {
+                let service = Service::Publications;
+                listener::listen_behind(door, &io, endpoint, &limits, gate, service)?
+            }
+            None => (listener::listen(endpoint, &limits)?, None),
+        };
+        Self::on(io, bound, attended, limits).await
+    }
+
+    async fn on(
+        io: IoThread,
+        bound: Bound,
+        attended: Option<Attended>,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
         raise_nofile_limit();
         let Bound { listener, endpoint, file } = bound;
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
-        let io = IoThread::start().map_err(failed)?;
+        let is_lent = io.is_lent();
         let queue = Feed::new(usize::MAX, usize::MAX);
         let (held, grace) = (Arc::new(held(&limits)), Arc::new(Mutex::default()));
         let outlet = Outlet { queue: queue.clone(), held: held.clone(), grace: grace.clone() };
@@ -82,7 +109,10 @@ impl ZmqPublisher {
             let is_ok = result.is_ok();
             // The owner is gone when it has given up meanwhile.
             if bound.send(result).is_ok() && is_ok {
-                outlet.run(socket).await;
+                let until = outlet.run(socket).await;
+                if !is_lent {
+                    io::finished(1, until).await;
+                }
             }
             drop(file);
         });
@@ -92,6 +122,10 @@ impl ZmqPublisher {
             Err(_) => Err(failed(std::io::Error::other("the socket's thread ended"))),
         }
     }
+}
+
+fn own(endpoint: &Endpoint) -> Result<IoThread, BindError> {
+    IoThread::start().map_err(|error| listener::failed(endpoint, error))
 }
 
 impl Publisher for ZmqPublisher {
@@ -133,14 +167,14 @@ struct Outlet {
 }
 
 impl Outlet {
-    async fn run(self, mut socket: PubSocket) {
+    /// Until the queue is closed; returns until when subscribers may be written to.
+    async fn run(self, mut socket: PubSocket) -> Instant {
         self.publish_all(&mut socket).await;
         let until = Instant::now() + *self.grace.lock();
         socket.unbind_all().await;
         // Dropping the socket drops what it has not spread to its subscribers yet.
         let _ = tokio::time::timeout_at(until, self.held.drained()).await;
-        drop(socket);
-        io::finished(1, until).await;
+        until
     }
 
     /// Until the queue is closed. The library spreads publications to subscribers in a task of its own, from

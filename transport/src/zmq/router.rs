@@ -18,7 +18,7 @@ use zeromq::{
 };
 
 use super::server::{Order, Orders};
-use super::{BURST, BURST_BYTES, held, io, owned};
+use super::{BURST, BURST_BYTES, held, owned};
 use crate::door::Guests;
 use crate::event::{Auth, DownReason, MalformedReason, PeerMeta, ServerEvent};
 use crate::limits::{Limits, MESSAGE_COST};
@@ -95,9 +95,9 @@ impl Router {
         }
     }
 
-    /// Until the owner wants the end. Nothing in a turn waits, and every turn is bounded: a peer that never
+    /// Until the owner wants the end; returns until when peers may be written to. Nothing in a turn waits, and every turn is bounded: a peer that never
     /// stops cannot keep others, or the writers of the library, from theirs.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Instant {
         loop {
             let mut busy = self.carry_out();
             if self.inbox.has_room() {
@@ -281,7 +281,7 @@ impl Router {
         self.tell(ServerEvent::Down { conn, reason });
     }
 
-    async fn end(mut self, grace: Duration) {
+    async fn end(mut self, grace: Duration) -> Instant {
         let until = Instant::now() + grace;
         self.carry_out();
         self.socket.unbind_all().await;
@@ -290,10 +290,8 @@ impl Router {
             self.tell(ServerEvent::Down { conn, reason: DownReason::Shutdown });
         }
         self.inbox.push_all(&mut self.events);
-        // Without the socket every peer's writer finishes what it has and ends; this task is the one that
-        // is left.
-        drop(self);
-        io::finished(1, until).await;
+        // Without the socket every peer's writer finishes what it has and ends.
+        until
     }
 }
 

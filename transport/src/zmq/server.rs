@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use zeromq::{RouterSocket, Socket};
 
-use super::io::IoThread;
+use super::io::{self, IoThread};
 use super::listener::Bound;
 use super::router::Router;
 use crate::door::{Attended, Door, Gate, Service};
@@ -66,7 +66,7 @@ impl ZmqServer {
     /// When the endpoint is in use, or the system refuses.
     pub async fn bind(endpoint: &Endpoint, limits: Limits) -> Result<Self, BindError> {
         let bound = super::listener::listen(endpoint, &limits)?;
-        Self::on(bound, None, limits).await
+        Self::on(own(endpoint)?, bound, None, limits).await
     }
 
     /// Listens on an endpoint behind a door, which checks every byte before the library sees it. A Unix
@@ -81,16 +81,45 @@ impl ZmqServer {
         gate: Gate,
     ) -> Result<Self, BindError> {
         let service = Service::Conversations;
-        let (bound, attended) = super::listener::listen_behind(door, endpoint, &limits, gate, service)?;
-        Self::on(bound, attended, limits).await
+        let io = own(endpoint)?;
+        let (bound, attended) = super::listener::listen_behind(door, &io, endpoint, &limits, gate, service)?;
+        Self::on(io, bound, attended, limits).await
     }
 
-    async fn on(bound: Bound, attended: Option<Attended>, limits: Limits) -> Result<Self, BindError> {
+    /// Listens on the thread of the caller, behind a door if there is one: between the sockets of a runtime
+    /// of one thread, and whoever takes their messages there, no thread is woken. On any other runtime the
+    /// socket gets a thread of its own. Whoever ends the runtime calls [`let_out`](super::let_out) before.
+    ///
+    /// # Errors
+    /// When the endpoint is in use, or the system refuses.
+    pub async fn bind_here(
+        door: Option<&Door>,
+        endpoint: &Endpoint,
+        limits: Limits,
+        gate: Gate,
+    ) -> Result<Self, BindError> {
+        let io = IoThread::of_the_caller().map_err(|error| super::listener::failed(endpoint, error))?;
+        let (bound, attended) = match door {
+            Some(door) => {
+                let service = Service::Conversations;
+                super::listener::listen_behind(door, &io, endpoint, &limits, gate, service)?
+            }
+            None => (super::listener::listen(endpoint, &limits)?, None),
+        };
+        Self::on(io, bound, attended, limits).await
+    }
+
+    async fn on(
+        io: IoThread,
+        bound: Bound,
+        attended: Option<Attended>,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
         let nofile = raise_nofile_limit();
         let Bound { listener, endpoint, file } = bound;
         let guests = attended.as_ref().map(|attended| attended.guests.clone());
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
-        let io = IoThread::start().map_err(failed)?;
+        let is_lent = io.is_lent();
         let inbox = Mailbox::new(limits.inbox_messages, limits.inbox_bytes);
         let orders = Arc::new(Orders::default());
         let (sink, source) = (inbox.clone(), orders.clone());
@@ -101,7 +130,11 @@ impl ZmqServer {
             let is_ok = result.is_ok();
             // The owner is gone when it has given up meanwhile.
             if bound.send(result).is_ok() && is_ok {
-                Router::new(socket, sink, source, limits, nofile, guests).run().await;
+                let until = Router::new(socket, sink, source, limits, nofile, guests).run().await;
+                if !is_lent {
+                    // This task is the one that is left.
+                    io::finished(1, until).await;
+                }
             }
             drop(file);
         });
@@ -111,6 +144,10 @@ impl ZmqServer {
             Err(_) => Err(failed(std::io::Error::other("the socket's thread ended"))),
         }
     }
+}
+
+fn own(endpoint: &Endpoint) -> Result<IoThread, BindError> {
+    IoThread::start().map_err(|error| super::listener::failed(endpoint, error))
 }
 
 impl Server for ZmqServer {

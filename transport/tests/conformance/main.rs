@@ -1,7 +1,7 @@
 //! What every backend must do, over every backend.
 //!
-//! A test here is a function over a [`Net`]; `suite!` runs it over TCP, through the door, through the door
-//! encrypted, over Unix sockets and in memory.
+//! A test here is a function over a [`Net`]; `suite!` runs it over TCP, through the door, with everything on one
+//! thread, through the door encrypted, over Unix sockets and in memory.
 
 mod conversation;
 mod ending;
@@ -12,7 +12,7 @@ mod publishing;
 use std::future::Future;
 use std::time::Duration;
 
-use net::{Curved, Doored, Ipc, Mem, Net, Tcp};
+use net::{Curved, Doored, Here, Ipc, Mem, Net, Tcp};
 
 /// No test waits for time; this only ends one that waits for what never comes.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -23,21 +23,29 @@ async fn in_time(test: impl Future<Output = ()>) {
 
 macro_rules! suite {
     ($($module:ident: $($name:ident),+;)+) => {
-        suite!(@over tcp Tcp; $($module: $($name),+;)+);
-        suite!(@over door Doored; $($module: $($name),+;)+);
-        suite!(@over curve Curved; $($module: $($name),+;)+);
-        suite!(@over ipc Ipc; $($module: $($name),+;)+);
-        suite!(@over mem Mem; $($module: $($name),+;)+);
+        suite!(@over tcp Tcp threads $($module $($name)+;)+);
+        suite!(@over door Doored threads $($module $($name)+;)+);
+        suite!(@over here Here thread $($module $($name)+;)+);
+        suite!(@over curve Curved threads $($module $($name)+;)+);
+        suite!(@over ipc Ipc threads $($module $($name)+;)+);
+        suite!(@over mem Mem threads $($module $($name)+;)+);
     };
-    (@over $backend:ident $net:ident; $($module:ident: $($name:ident),+;)+) => {
+    (@over $backend:ident $net:ident $on:ident $($module:ident $($name:ident)+;)+) => {
         mod $backend {
             use super::*;
-            $($(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    in_time(crate::$module::$name($net::new())).await;
-                }
-            )+)+
+            $($(suite!(@test $on $net $module $name);)+)+
+        }
+    };
+    (@test threads $net:ident $module:ident $name:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            in_time(crate::$module::$name($net::new())).await;
+        }
+    };
+    (@test thread $net:ident $module:ident $name:ident) => {
+        #[tokio::test]
+        async fn $name() {
+            in_time(crate::$module::$name($net::new())).await;
         }
     };
 }

@@ -102,7 +102,37 @@ impl Net for Doored {
     }
 }
 
-/// The same, encrypted.
+/// The same on the thread of the caller.
+pub(crate) struct Here(ZmqConnector, Door);
+
+impl Net for Here {
+    type Server = ZmqServer;
+    type Publisher = ZmqPublisher;
+    type Connector = ZmqConnector;
+
+    fn new() -> Self {
+        Self(ZmqConnector::default(), door())
+    }
+
+    fn free(&self) -> Endpoint {
+        "tcp://127.0.0.1:0".parse().unwrap()
+    }
+
+    async fn bind(&self, endpoint: &Endpoint, limits: Limits) -> Result<ZmqServer, BindError> {
+        ZmqServer::bind_here(Some(&self.1), endpoint, limits, Gate::Open).await
+    }
+
+    async fn publish(&self, endpoint: &Endpoint) -> ZmqPublisher {
+        let door = Some(&self.1);
+        ZmqPublisher::bind_here(door, endpoint, Limits::publisher(), Gate::Open).await.unwrap()
+    }
+
+    fn connector(&self) -> ZmqConnector {
+        self.0.clone()
+    }
+}
+
+/// Through the door, encrypted.
 pub(crate) struct Curved {
     connector: ZmqConnector,
     door: Door,

@@ -44,7 +44,7 @@ impl Rig {
 
     pub(crate) async fn with(limits: DoorLimits, gate: Gate) -> Self {
         let door = Door::start(limits).unwrap();
-        let server = ZmqServer::bind_behind(&door, &anywhere(), Limits::default(), gate).await.unwrap();
+        let server = ZmqServer::bind_here(Some(&door), &anywhere(), Limits::default(), gate).await.unwrap();
         Self { door, server, seen: Vec::new() }
     }
 
@@ -247,7 +247,8 @@ impl Keys {
 /// A publisher behind a door.
 pub(crate) async fn publisher(limits: DoorLimits, gate: Gate) -> (Door, ZmqPublisher) {
     let door = Door::start(limits).unwrap();
-    let publisher = ZmqPublisher::bind_behind(&door, &anywhere(), Limits::publisher(), gate).await.unwrap();
+    let publisher =
+        ZmqPublisher::bind_here(Some(&door), &anywhere(), Limits::publisher(), gate).await.unwrap();
     (door, publisher)
 }
 
