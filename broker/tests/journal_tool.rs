@@ -118,7 +118,7 @@ fn export_prints_large_values_out_of_the_rows_in_which_they_stand() {
     };
     let records = vec![
         (Lsn(1), Record::Started { epoch: Epoch(1) }),
-        (Lsn(2), Record::Accepted { at: Wall(1), tasks: vec![waits, new_task(2, "count")] }),
+        (Lsn(2), Record::Accepted { at: Wall(1), client: None, tasks: vec![waits, new_task(2, "count")] }),
         (Lsn(3), Record::Settled { at: Wall(2), tasks: vec![done] }),
     ];
     append(&mut journal, &records);
