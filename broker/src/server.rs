@@ -24,6 +24,10 @@ const TURN_TIME: Duration = Duration::from_millis(1);
 /// workers had brought to the door when it fell due; short enough that one peer that never stops sending
 /// cannot hold up beats, delayed tasks and everybody else's deadlines.
 const LATE_MAX: Duration = Duration::from_millis(50);
+/// What a message passes on its way in that is on the loop's own thread at times: door, library, socket. They
+/// get their turns before something due is done, or the loop would judge a peer silent whose message it kept
+/// from coming in itself.
+const STEPS_IN: usize = 3;
 
 /// What the operator wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -199,7 +203,12 @@ impl Inbox {
             count = sockets.clients.recv(&mut self.from_clients, TURN_EVENTS), if self.hears_clients => {
                 (None, Some(count))
             }
-            () = timer => (None, None),
+            () = timer => {
+                for _ in 0..STEPS_IN {
+                    tokio::task::yield_now().await;
+                }
+                (None, None)
+            }
         };
         self.take(workers, clients)
     }

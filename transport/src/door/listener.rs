@@ -1,20 +1,16 @@
 //! A listener behind which the library is: takes connections, hears them out, lets them in.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use omq_proto::{CurveServerOptions, MechanismSetup};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinHandle;
 
 use super::budget::Budget;
 use super::counters::Breach;
@@ -28,8 +24,9 @@ use super::keys::PublicKey;
 use super::limits::DoorLimits;
 use super::patience::{Crush, Patience};
 use super::plain::Plain;
-use super::relay::{Carrier, Ending, Left, Relay, Sides};
-use super::seats::{Pace, Seat, Seats};
+use super::relay::{Carrier, Ending, Relay, Sides};
+use super::roaming::roam;
+use super::seats::Seats;
 use super::staff::{KeyPlace, Staff};
 use super::topics::Topics;
 use super::wire::{self, SocketName};
@@ -342,41 +339,6 @@ impl Drop for Visit {
         if self.admitted {
             self.listener.crowd.lock().leave(self.ip());
         }
-    }
-}
-
-/// Carries a connection wherever it costs least.
-async fn roam<C: Carrier + Send + 'static>(relay: Relay<C>, seats: Arc<Seats>) -> Ending {
-    let mut seat = Seat::Home;
-    let mut relay = match relay.roaming(Pace::new(seats.clone(), seat)) {
-        Ok(relay) => relay,
-        Err(error) => return error.into(),
-    };
-    loop {
-        let carried = Carried(seats.runtime(seat).spawn(relay.go_on(seat)));
-        (seat, relay) = match carried.await {
-            Some(Left::For(seat, relay)) => (seat, relay),
-            Some(Left::Ended(ending)) => return ending,
-            None => return Ending::Closed,
-        };
-    }
-}
-
-/// A task on another thread that does not outlive the wait for it.
-struct Carried<T>(JoinHandle<T>);
-
-impl<T> Future for Carried<T> {
-    /// `None`: its runtime has ended, or it panicked.
-    type Output = Option<T>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        Pin::new(&mut self.0).poll(context).map(Result::ok)
-    }
-}
-
-impl<T> Drop for Carried<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

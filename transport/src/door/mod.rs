@@ -10,6 +10,7 @@
 //! 4. `relay` carries bytes both ways. `plain` looks at the headers of frames and passes the rest as it is;
 //!    `curve` decrypts and encrypts. Both hold every message to the limits (`frames`), answer PING, and see to
 //!    it that no topic is subscribed to beyond the right (`topics`).
+//!    A relay is on the thread of the library's socket while that has time (`seats`, `roaming`).
 //! 5. A peer that does not read (`patience`), or that sends a large message so slowly that others wait
 //!    (`budget`), is cut; one whose
 //!    messages nobody takes yet is not read, and no other peer notices.
@@ -35,6 +36,7 @@ mod private;
 #[doc(hidden)]
 pub mod rehearsal;
 mod relay;
+mod roaming;
 mod seats;
 mod sockets;
 mod staff;

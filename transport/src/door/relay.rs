@@ -92,7 +92,7 @@ pub(super) struct Moved {
 type Take = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 /// Sockets that belong to no thread.
-type Loose = Sides<std::net::TcpStream, std::os::unix::net::UnixStream>;
+pub(super) type Loose = Sides<std::net::TcpStream, std::os::unix::net::UnixStream>;
 
 /// One connection.
 pub(super) struct Relay<C, S = Sides> {

@@ -50,6 +50,14 @@ impl Seats {
         }
     }
 
+    /// Makes the thread at home one that always, or never, has time.
+    #[cfg(test)]
+    pub(super) fn decide(&self, is_pressed: bool) {
+        let mut home = self.strain.lock();
+        home.strain = Strain::new(Instant::now() + Duration::from_secs(86_400), Duration::ZERO);
+        (home.is_pressed, home.pressed) = (is_pressed, None);
+    }
+
     fn pressure(&self, now: Instant) -> Pressure {
         self.strain.lock().look(now, || worked(&self.home))
     }
