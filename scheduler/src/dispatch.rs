@@ -126,6 +126,10 @@ impl Scheduler {
             // It may have claimed this lease before it had it.
             worker.revoked.remove(&(task.id, self.config.epoch, task.attempt));
         }
+        if let Some((missing, _)) = &mut worker.unaccounted {
+            // What was missing has ended: of a task of the same id, whose outcome was let go since.
+            missing.remove(&(task.id, self.config.epoch, task.attempt));
+        }
         let kind = self.queues.kind_mut(task.kind);
         kind.leased += 1;
         worker.outgoing.push(Dispatch {

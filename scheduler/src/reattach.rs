@@ -229,6 +229,10 @@ impl Scheduler {
         if let Some((kinds, ended)) = self.orphans.claim_end(task)
             && kinds.binary_search(&kind).is_ok()
         {
+            // Whoever runs it all the same does so for nothing.
+            if let Some((worker, held)) = self.orphans.claim_lease(task) {
+                self.cancels.entry((worker, Some(ErrorCode::Stale))).or_default().push(held.lease);
+            }
             let settlement = settlement(task, Outcome::Succeeded, ended.attempt, Cause::Result);
             return Some(Settlement { result: ended.result.into(), ..settlement });
         }

@@ -129,6 +129,19 @@ fn of_two_workers_that_claim_one_orphan_the_first_has_it() {
 }
 
 #[test]
+fn whoever_runs_a_task_whose_result_was_brought_by_another_is_stopped_at_once() {
+    let (mut desk, worker) = forgotten();
+    let first = desk.come_back(&worker, &[]);
+    desk.end(&first, vec![success(1, 1)]);
+    let holding = vec![held_started(1, 1)];
+    let second = desk.join(WorkerHello { holding, ..worker_hello(2, &[KIND], 1) });
+    let client = desk.client(1);
+    desk.resubmit(client, tasks([1]));
+    assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
+    assert_eq!(desk.commands(&second), [stop(1, 1, 1)]);
+}
+
+#[test]
 fn a_task_twice_in_one_batch_meets_its_result_and_another_workers_lease() {
     let (mut desk, worker) = forgotten();
     let first = desk.come_back(&worker, &[]);

@@ -1,5 +1,7 @@
 //! Peers come, come back, leave and are lost.
 
+use std::time::Duration;
+
 use ganger_common::view::{ReasonCode, TaskState, WorkerState};
 use ganger_common::{ErrorCode, Outcome, Revision, SessionToken};
 use ganger_scheduler::effect::{ClientReply, WorkerCommand};
@@ -178,6 +180,26 @@ fn an_end_that_is_reported_again_before_the_first_heartbeat_counts() {
     assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
     assert_eq!(desk.given(&worker), []);
     assert_eq!(desk.counted("attempts_given"), 2);
+}
+
+#[test]
+fn i4_what_a_worker_did_not_name_is_not_taken_for_the_next_task_of_that_id() {
+    let mut desk = Desk::with(|config| config.retain_for = Duration::from_millis(1));
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.cut(worker.conn);
+    let worker = desk.come_back(&worker, &[]);
+    desk.mute(&worker);
+    desk.end(&worker, vec![success(1, 1)]);
+    assert_eq!(desk.outcomes(client), [(1, Outcome::Succeeded)]);
+    desk.pass(secs(2));
+    desk.submit(client, tasks([1]));
+    assert_eq!(desk.given(&worker), [(1, 1)], "its outcome was let go");
+    desk.beat_once(&worker);
+    desk.beat_once(&worker);
+    assert_eq!(desk.given(&worker), []);
+    assert_eq!(desk.fetch(client, 1).map(|task| task.attempt.0), Some(1));
 }
 
 #[test]
