@@ -18,7 +18,8 @@
 //!
 //! What leaves the broker at the same moment left together, in whatever order it was written. Tasks that
 //! wait for something else (a delay, a back-off, knowledge, the re-attach window) are not compared, nor are
-//! those that were put back from the dead set; where they are given out, it was the turn of their client.
+//! those that were put back from the dead set; where they are given out, it was the turn of their client. What
+//! comes back is given out next, so that its client has one turn more.
 //!
 //! Cannot see: the order among several that came back, nor among different kinds; whose turn it was within one
 //! moment.
@@ -116,8 +117,10 @@ impl Queues {
                 let is_back = matches!(end, AttemptEnd::Lost | AttemptEnd::Crashed | AttemptEnd::Interrupted);
                 if is_back {
                     self.enter(view, line, *task, false);
+                    self.forgive(view, *task);
                 }
             }
+            Event::EndReported { lease, end: AttemptEnd::Returned, .. } => self.forgive(view, lease.task),
             Event::Appended { fact: Fact::Retried(task), .. } => {
                 self.odd.insert(*task);
                 self.clients.insert(*task, None);
@@ -168,6 +171,18 @@ impl Queues {
         // What is fresh was safe before this moment.
         let opened = Line { since: self.moment.now - u64::from(is_fresh), ..Line::default() };
         self.lines.entry(place).or_insert(opened).tasks.insert((rank, task));
+    }
+
+    /// A task that comes back makes it the turn of its client, and so it stays if the task is cancelled before
+    /// it is given out again.
+    fn forgive(&mut self, view: &View<'_>, task: TaskId) {
+        let Some(spec) = view.tasks.get(&task).and_then(|story| story.spec) else { return };
+        let (kind, priority, client) = self.place(task, spec.kind, spec.options.priority);
+        let others = self.lines.range_mut((kind, priority, None)..);
+        let others = others.take_while(|((of, at, _), _)| (*of, *at) == (kind, priority));
+        for (_, waiting) in others {
+            waiting.passed_by.remove(&client);
+        }
     }
 
     fn place(&self, task: TaskId, kind: u8, priority: i16) -> Place {
@@ -240,97 +255,4 @@ impl Queues {
 }
 
 #[cfg(test)]
-mod tests {
-    use ganger_common::AttemptEnd;
-
-    use crate::oracle::script::*;
-
-    fn begun() -> Script {
-        let mut script = Script::journal();
-        script.wait_ms(6_000).submit(1).submit(2).submit(3).append_accepted(1).sync();
-        script
-    }
-
-    #[test]
-    fn first_come_first_served_passes() {
-        let mut script = begun();
-        script.append_accepted(2).sync().append_accepted(3).sync().give(1, 1, 1).give(2, 2, 1).give(3, 1, 1);
-        script.passes(super::check);
-    }
-
-    #[test]
-    fn a_task_that_lost_its_worker_goes_first() {
-        let mut script = begun();
-        script.append_accepted(2).sync().append_accepted(3).sync().give(1, 1, 1).give(2, 2, 1);
-        script.attempt_ended(1, 1, 1, AttemptEnd::Lost).give(3, 2, 1).give(1, 2, 2);
-        script.fails(super::check, "order", "came back");
-    }
-
-    #[test]
-    fn a_task_that_lost_its_worker_and_goes_first_passes() {
-        let mut script = begun();
-        script.append_accepted(2).sync().append_accepted(3).sync().give(1, 1, 1).give(2, 2, 1);
-        script.attempt_ended(1, 1, 1, AttemptEnd::Lost).give(1, 2, 2).give(3, 2, 1);
-        script.passes(super::check);
-    }
-
-    #[test]
-    fn the_older_goes_first() {
-        let mut script = begun();
-        script.append_accepted(2).sync().give(2, 1, 1);
-        script.fails(super::check, "order", "goes first");
-    }
-
-    #[test]
-    fn the_higher_priority_goes_first() {
-        let mut script = begun();
-        script.options(|options| options.priority = 5).submit(4).append_accepted(4).sync().give(1, 1, 1);
-        script.fails(super::check, "order", "goes first");
-    }
-
-    /// Client 0 has three tasks waiting, client 1 has one.
-    fn with_a_neighbour() -> Script {
-        let mut script = begun();
-        script.submit(4).append_accepted(2).append_accepted(3).append_accepted_of(1, 4).sync();
-        script
-    }
-
-    #[test]
-    fn clients_that_take_turns_pass() {
-        let mut script = with_a_neighbour();
-        script.give(1, 1, 1).give(4, 2, 1).give(2, 1, 1).give(3, 1, 1);
-        script.passes(super::check);
-    }
-
-    #[test]
-    fn no_client_has_two_turns_while_another_waits() {
-        let mut script = with_a_neighbour();
-        script.give(1, 1, 1).give(2, 1, 1).give(4, 2, 1);
-        script.fails(super::check, "order", "second turn");
-    }
-
-    #[test]
-    fn a_client_that_has_come_after_the_first_turn_waits_for_one_more() {
-        let mut script = begun();
-        script.append_accepted(2).append_accepted(3).sync().give(1, 1, 1).submit(4);
-        script.append_accepted_of(1, 4).sync().give(2, 1, 1).give(4, 2, 1).give(3, 1, 1);
-        script.passes(super::check);
-    }
-
-    #[test]
-    fn a_client_of_lower_priority_waits_for_all_above_it() {
-        let mut script = begun();
-        script.options(|options| options.priority = -1).submit(4);
-        script.append_accepted(2).append_accepted(3).append_accepted_of(1, 4).sync();
-        script.give(1, 1, 1).give(2, 1, 1).give(3, 1, 1).give(4, 1, 1);
-        script.passes(super::check);
-    }
-
-    #[test]
-    fn what_waits_for_something_else_is_not_passed_by() {
-        let mut script = begun();
-        script.options(|options| (options.priority, options.delay_ms) = (5, 1_000)).submit(4);
-        script.append_accepted(4).sync().give(1, 1, 1);
-        script.passes(super::check);
-    }
-}
+mod tests;
