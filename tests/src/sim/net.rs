@@ -298,8 +298,12 @@ impl World {
     /// Both sides are told, after what still arrives.
     pub(super) fn close_both(&mut self, conn: ConnId) {
         if let Some(it) = self.conns.get_mut(&conn) {
-            it.up.is_dead = false;
-            it.down.is_dead = false;
+            for pipe in [&mut it.up, &mut it.down] {
+                if std::mem::replace(&mut pipe.is_dead, false) {
+                    // Something before it was lost, and a stream has no holes.
+                    pipe.items.clear();
+                }
+            }
         }
         self.put(conn, true, Item::Close);
         self.put(conn, false, Item::Close);
