@@ -10,7 +10,7 @@ use ganger_common::{Revision, TaskId};
 
 use super::client::{Book, ClientNode, Wait};
 use super::handler::Script;
-use super::log::{ClientNo, Digest, Event, map_checksum};
+use super::log::{ClientNo, Digest, Event, Fact, map_checksum};
 use super::plan::{Act, Flavour, MS};
 use super::world::{Stage, World};
 
@@ -31,14 +31,26 @@ impl World {
         self.submit_new(ClientNo(0), count as u16, Flavour::Closing);
     }
 
-    /// How long the worker that serves every kind would need for all that anybody still waits for, alone.
+    /// How long the worker that serves every kind would need, alone, for all that anybody still waits for and
+    /// all that is left of what nobody waits for any more.
     pub(super) fn open_work(&self) -> Duration {
         let slots = self.workers.first().map_or(1, |it| u64::from(it.plan.slots.max(1)));
         let open = self.clients.iter().flat_map(|it| &it.books);
-        let open: BTreeSet<&TaskId> = open
+        let mut open: BTreeSet<&TaskId> = open
             .filter(|(_, book)| matches!(book, Book::Asked | Book::Acknowledged))
             .map(|(id, _)| id)
             .collect();
+        let mut left = BTreeSet::new();
+        for (_, entry) in self.log.iter() {
+            match &entry.event {
+                Event::Appended { fact: Fact::Accepted(task, _) | Fact::Retried(task), .. } => {
+                    left.insert(task)
+                }
+                Event::Appended { fact: Fact::Settled { task, .. }, .. } => left.remove(task),
+                _ => continue,
+            };
+        }
+        open.append(&mut left);
         let each = open.into_iter().filter_map(|id| self.tasks.get(id)).map(|task| {
             let may_fail = task.script != Script::Succeeds || task.options.run_limit_ms.is_some();
             let tries = if may_fail { TRIES } else { 1 };

@@ -283,6 +283,10 @@ impl World {
             }
             Stage::Closing(at) if self.now >= at => {
                 self.close_up();
+                // What was handed in since the faults ended wants its time, too.
+                let since = Duration::from_micros(self.now - self.faults_ended_at);
+                let bound = since + super::plan::SETTLE_WITHIN + self.open_work();
+                self.settle_within = self.settle_within.max(bound);
                 self.stage = Stage::Settling;
             }
             Stage::Settling => match &status {
