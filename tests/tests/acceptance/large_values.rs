@@ -16,10 +16,9 @@ use ganger_tests::work::fresh_id;
 const MIB: u64 = 1 << 20;
 /// Tasks that are handed in at a time: what is on its way is not what is held.
 const AT_A_TIME: usize = 8;
-/// What the broker may need beside what it needs when it is idle, however much it holds, by its named limits:
-/// what waits to be written (`BEHIND_BYTES`), what is read ahead (`READ_AHEAD_BYTES`), and what both sockets
-/// have received.
-const GROWTH: u64 = (64 + 8 + 2 * 4) * MIB;
+/// What the broker may need beside what it needs when it is idle, however much it holds: messages on their way,
+/// a batch that is written, what is read ahead, and what the allocator keeps for later.
+const GROWTH: u64 = 64 * MIB;
 /// What peers may have been sent and not have read: tasks of the one worker, outcomes of the one client.
 const UNREAD: u64 = (64 + 8) * MIB;
 const SOON: Duration = Duration::from_secs(120);
