@@ -10,6 +10,9 @@ use ganger_transport::Endpoint;
 use super::beside;
 use super::exit::Exit;
 
+/// What a broker has room for by itself. One client gets eight ninths of it, so that a larger load needs more.
+const QUEUE_TASKS_MIN: u64 = 10_000_000;
+
 /// The programs. Dropping it ends them and removes what they have written.
 pub(crate) struct Gang {
     broker: Child,
@@ -20,8 +23,9 @@ pub(crate) struct Gang {
 }
 
 impl Gang {
-    /// Starts a broker on free ports. A journal is written to a new directory in `place`.
-    pub(crate) fn start(durability: Durability, place: &Path) -> Result<Self, Exit> {
+    /// Starts a broker on free ports whose queue has room for so many tasks. A journal is written to a new
+    /// directory in `place`.
+    pub(crate) fn start(durability: Durability, place: &Path, tasks: u64) -> Result<Self, Exit> {
         let data = place.join(format!("ganger-bench-{}", std::process::id()));
         let anywhere = "tcp://127.0.0.1:0";
         let mut command = Command::new(beside::program("ganger-broker"));
@@ -36,6 +40,8 @@ impl Gang {
             "warn",
         ]);
         command.args(["--durability", durability.as_str()]).arg("--data").arg(&data);
+        let queue = QUEUE_TASKS_MIN.max(tasks + tasks / 4);
+        command.args(["--queue-tasks", &queue.to_string()]);
         let mut broker = spawn("ganger-broker", command.stdout(Stdio::piped()))?;
         let out = broker.stdout.take();
         // From here on, whatever goes wrong ends the broker, too.

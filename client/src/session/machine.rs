@@ -9,6 +9,7 @@ use ganger_common::{ErrorCode, encode};
 use super::ask::Asked;
 use super::config::SessionConfig;
 use super::event::{Broker, Effect, Input};
+use super::line::Line;
 use super::link::Link;
 use super::random::Random;
 use super::submit::Batch;
@@ -32,8 +33,8 @@ pub struct Session {
     pub(super) table: Table,
     pub(super) window: Window,
     /// To be handed in: first what the broker may have had before, then what is new.
-    pub(super) again: VecDeque<Key>,
-    pub(super) fresh: VecDeque<Key>,
+    pub(super) again: Line,
+    pub(super) fresh: Line,
     pub(super) batches: BTreeMap<u64, Batch>,
     pub(super) next_seq: u64,
     /// The broker has no room before this.
@@ -98,8 +99,8 @@ impl Session {
             failures: 0,
             effects: VecDeque::new(),
             table: Table::default(),
-            again: VecDeque::new(),
-            fresh: VecDeque::new(),
+            again: Line::default(),
+            fresh: Line::default(),
             batches: BTreeMap::new(),
             next_seq: 1,
             busy_until: None,

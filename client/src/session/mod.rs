@@ -25,6 +25,7 @@
 mod ask;
 mod config;
 mod event;
+mod line;
 mod link;
 mod machine;
 mod random;

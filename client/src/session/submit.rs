@@ -79,7 +79,7 @@ impl Session {
     fn enqueue(&mut self, key: Key) {
         if let Some(entry) = self.table.get_mut(key) {
             entry.inside = true;
-            self.fresh.push_back(key);
+            self.fresh.push(key);
         }
     }
 
@@ -110,7 +110,7 @@ impl Session {
         let mut bytes = 0;
         let mut too_large = Vec::new();
         while items.len() < most
-            && let Some(key) = queue.pop_front()
+            && let Some(key) = queue.pop()
         {
             // Some have their outcome already, since an earlier life handed them in.
             let Some(entry) = self.table.get_mut(key).filter(|entry| entry.state == State::Queued) else {
@@ -122,7 +122,7 @@ impl Session {
                 continue;
             }
             if bytes + size > BATCH_BYTES_TARGET && !items.is_empty() {
-                queue.push_front(key);
+                queue.unpop(key);
                 break;
             }
             bytes += size;
@@ -175,12 +175,14 @@ impl Session {
         refused.sort_by_key(|refusal| refusal.index);
         let mut refused = refused.into_iter().peekable();
         let mut told = Told { tokens: Vec::with_capacity(batch.items.len()), ..Told::default() };
+        let mut later = Vec::new();
         for (index, key) in batch.items.into_iter().enumerate() {
             match refused.next_if(|refusal| refusal.index as usize == index) {
-                Some(refusal) => self.on_refused(key, &refusal),
+                Some(refusal) => later.extend(self.on_refused(key, &refusal)),
                 None => self.accept(key, accepted.durability, &mut told),
             }
         }
+        self.put_back(later);
         if !told.tokens.is_empty() {
             let durability = accepted.durability;
             self.effects.push_back(Effect::Accepted { tokens: told.tokens, durability });
@@ -223,25 +225,32 @@ impl Session {
         }
     }
 
-    fn on_refused(&mut self, key: Key, refusal: &Refusal<'_>) {
+    /// Returns the task if it is to be handed in later.
+    fn on_refused(&mut self, key: Key, refusal: &Refusal<'_>) -> Option<Key> {
         let retry_after = refusal.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         match refusal.code {
             // Not the task's fault: it stays inside the window, so that whoever feeds it feels it.
             ErrorCode::Busy | ErrorCode::StorageFull | ErrorCode::Draining => {
                 self.counters.busy += 1;
                 self.hold_back(retry_after.unwrap_or(BUSY_PAUSE));
-                if let Some(entry) = self.table.get_mut(key).filter(|entry| entry.state == State::Sent) {
-                    entry.state = State::Queued;
-                    let queue = if entry.again { &mut self.again } else { &mut self.fresh };
-                    queue.push_back(key);
-                    queue.make_contiguous().sort_unstable_by_key(|key| key.order);
-                }
+                let entry = self.table.get_mut(key).filter(|entry| entry.state == State::Sent)?;
+                entry.state = State::Queued;
+                Some(key)
             }
             code => {
                 let text = refusal.text.to_string();
                 self.fail(key, &Error::Refused { code, text, retry_after });
+                None
             }
         }
+    }
+
+    /// Puts tasks for which the broker had no room back to where they were in their queues.
+    fn put_back(&mut self, keys: Vec<Key>) {
+        let is_again = |key: &Key| self.table.get(*key).is_some_and(|entry| entry.again);
+        let (again, fresh) = keys.into_iter().partition(is_again);
+        self.again.insert(again);
+        self.fresh.insert(fresh);
     }
 
     pub(super) fn hold_back(&mut self, pause: Duration) {
@@ -302,25 +311,24 @@ impl Session {
     /// The connection is gone: what has no acknowledgement is handed in again on the next, before what is
     /// new.
     pub(super) fn take_back_batches(&mut self) {
+        let mut keys = Vec::new();
         for (_, batch) in std::mem::take(&mut self.batches) {
             #[cfg(feature = "planted")]
             if crate::planted::is(crate::planted::Bug::NotHandedInAgain) {
                 continue;
             }
-            for key in batch.items {
-                self.hand_in_again(key);
-            }
+            keys.extend(batch.items);
         }
-        self.again.make_contiguous().sort_unstable_by_key(|key| key.order);
+        self.hand_in_again(keys);
     }
 
-    /// The broker may have had this task. The caller restores the order of the queue.
-    pub(super) fn hand_in_again(&mut self, key: Key) {
-        if let Some(entry) = self.table.get_mut(key).filter(|entry| entry.state != State::Queued) {
-            entry.state = State::Queued;
-            entry.again = true;
-            self.again.push_back(key);
-        }
+    /// The broker may have had these tasks.
+    pub(super) fn hand_in_again(&mut self, mut keys: Vec<Key>) {
+        keys.retain(|key| {
+            let entry = self.table.get_mut(*key).filter(|entry| entry.state != State::Queued);
+            entry.map(|entry| (entry.state, entry.again) = (State::Queued, true)).is_some()
+        });
+        self.again.insert(keys);
     }
 
     /// A task will have no outcome here.

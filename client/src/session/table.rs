@@ -112,6 +112,14 @@ pub(super) struct Key {
     pub(super) order: u64,
 }
 
+#[cfg(test)]
+impl Key {
+    /// A key that names nothing.
+    pub(super) fn numbered(order: u64) -> Self {
+        Self { index: 0, order }
+    }
+}
+
 /// All of them, by key and by id.
 #[derive(Debug, Default)]
 pub(super) struct Table {

@@ -99,22 +99,23 @@ impl Session {
 
     pub(super) fn on_watch_verdicts(&mut self, verdicts: &Verdicts<'_>) {
         let Some(watching) = self.watches.remove(&verdicts.req) else { return };
+        let mut lost = Vec::new();
         for refused in &*verdicts.refused {
             let Some(key) = watching.items.get(refused.index as usize) else { continue };
             match refused.code {
-                ErrorCode::UnknownTask => self.on_forgotten(*key, &refused.text),
+                ErrorCode::UnknownTask => lost.extend(self.on_forgotten(*key, &refused.text)),
                 code => self.fail(*key, &Error::refused(code, &*refused.text)),
             }
         }
-        self.again.make_contiguous().sort_unstable_by_key(|key| key.order);
+        self.hand_in_again(lost);
     }
 
-    /// The broker does not know a task that somebody here waits for.
-    fn on_forgotten(&mut self, key: Key, text: &str) {
+    /// The broker does not know a task that somebody here waits for. Returns it if it is to be handed in again.
+    fn on_forgotten(&mut self, key: Key, text: &str) -> Option<Key> {
         let epoch = self.broker().map(|broker| broker.epoch);
-        let Some(entry) = self.table.get(key) else { return };
+        let entry = self.table.get(key)?;
         let error = match entry.state {
-            State::Queued | State::Sent => return,
+            State::Queued | State::Sent => return None,
             State::Watched => Error::refused(ErrorCode::UnknownTask, text),
             #[cfg(feature = "planted")]
             _ if crate::planted::is(crate::planted::Bug::LostForGood) => Error::Forgotten,
@@ -122,11 +123,12 @@ impl Session {
             State::Accepted { volatile: Some(life) } if Some(life) != epoch && entry.work.is_some() => {
                 // It left the window long ago and does not enter it again: what is kept bounds how many
                 // there are.
-                return self.hand_in_again(key);
+                return Some(key);
             }
             State::Accepted { .. } => Error::Forgotten,
         };
         self.fail(key, &error);
+        None
     }
 
     /// A whole request for outcomes was refused.

@@ -88,7 +88,7 @@ fn tell_bare(context: &mut Context, bare: &Bare) -> Result<(), Exit> {
 
 /// One broker, from its start to its end.
 async fn one(context: &mut Context, args: &BenchArgs, durability: Durability) -> Result<Measured, Exit> {
-    let mut gang = Gang::start(durability, &args.data)?;
+    let mut gang = Gang::start(durability, &args.data, args.tasks.into())?;
     let load = args.load();
     let client = connect(context, &gang, load.window).await?;
     if !args.backlog {
@@ -193,7 +193,7 @@ async fn beside_a_flood(
     durability: Durability,
     queued: u32,
 ) -> Result<Figures, Exit> {
-    let mut gang = Gang::start(durability, &args.data)?;
+    let mut gang = Gang::start(durability, &args.data, u64::from(queued) + u64::from(args.tasks))?;
     let load = args.load();
     let other = connect(context, &gang, queued as usize + args.batch as usize).await?;
     // Tasks enter the window by batches, so that the last of them must fit whole.
