@@ -48,7 +48,7 @@ pub(super) enum Done {
 
 /// What a broker lets wait for its journal before it stops to hear clients. A run in which it should and
 /// does not has a fault that found nobody.
-const BEHIND_BYTES: u64 = 64 << 20;
+const BEHIND_BYTES: u64 = 24 << 20;
 
 /// What a journal that should be carried says of its length: more than any state of a run takes.
 const LONG: u64 = 1 << 40;
@@ -291,7 +291,7 @@ impl Journal for SimJournal {
 }
 
 /// What records count for where they wait to be written: each, and every task in it. What is carried counts
-/// nothing: a part of it is small against the 32 MiB below which a broker is no longer behind, and here one
+/// nothing: a part of it is small against the 12 MiB below which a broker is no longer behind, and here one
 /// would be half of all that may wait, so that nothing was given out for as long as the carrying took.
 pub(super) fn weight(records: &[(Lsn, Record)]) -> u64 {
     let weigh = |record: &Record| match record {
