@@ -51,10 +51,12 @@ impl Orphans {
         }
     }
 
-    /// The lease of a worker has ended, however it did.
-    pub(crate) fn drop_lease(&mut self, worker: WorkerKey, task: TaskId) {
-        if self.leases.get(&task).is_some_and(|(holder, _)| *holder == worker) {
-            self.leases.remove(&task);
+    /// The lease of a worker has ended, however it did. An earlier attempt whose end comes late says nothing of
+    /// the one that runs.
+    pub(crate) fn drop_lease(&mut self, worker: WorkerKey, lease: &Lease) {
+        let is_it = |(holder, held): &(WorkerKey, Held)| *holder == worker && held.lease == *lease;
+        if self.leases.get(&lease.task).is_some_and(is_it) {
+            self.leases.remove(&lease.task);
         }
     }
 

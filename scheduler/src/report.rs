@@ -147,7 +147,8 @@ impl Scheduler {
             self.fleet.get_mut(worker).map(|worker| worker.revoked.insert(lease));
         }
         let Some(key) = self.find_leased(worker, ended.task) else {
-            self.orphans.drop_lease(worker, ended.task);
+            let lease = Lease { task: ended.task, epoch: ended.epoch, attempt: ended.attempt };
+            self.orphans.drop_lease(worker, &lease);
             let Some(class) = self.fleet.get(worker).map(|worker| worker.class) else { return false };
             let open = self.slots.reattach.is_some();
             let kinds = self.queues.class(class).kinds.clone();

@@ -244,3 +244,15 @@ fn a_start_of_another_worker_or_attempt_does_not_start_an_orphan() {
     assert_eq!(desk.told_to_run(&worker), []);
     assert_eq!(desk.fetch(client, 1).map(|task| task.state), Some(TaskState::Assigned));
 }
+
+#[test]
+fn the_late_end_of_an_earlier_attempt_says_nothing_of_the_one_that_runs() {
+    let (mut desk, worker) = forgotten();
+    let worker = desk.come_back(&worker, &[held_started(1, 2)]);
+    desk.end_stale(&worker, failure(1, 1));
+    let client = desk.client(1);
+    desk.resubmit(client, tasks([1]));
+    assert_eq!(desk.told_to_run(&worker), [lease(1, 2)]);
+    desk.end(&worker, vec![failure(1, 2)]);
+    assert_eq!(desk.fetch(client, 1).map(|task| (task.failures, task.attempts.len())), Some((1, 1)));
+}
