@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 
+use ganger_common::message::Durability;
 use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId, WorkerId};
 
 use super::Violation;
@@ -38,15 +39,20 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 
 fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story<'_>) {
     let has_limit = story.spec.is_some_and(|spec| spec.options.run_limit_ms.is_some());
-    let mut fences = Fences::default();
+    let (mut fences, mut forgotten) = (Fences::default(), Fences::default());
     for step in view.steps(story) {
         let (line, event) = match step {
             Step::Life(life) => {
                 fences.settled.recover(life.recovered);
+                // Without a journal it does not know either that the task was let go: whoever had an attempt of
+                // it may bring its end, and the client its task.
+                if view.facts.durability == Durability::Memory {
+                    fences.take_up(std::mem::take(&mut forgotten));
+                }
                 continue;
             }
             Step::Forgotten => {
-                fences = Fences::default();
+                forgotten.take_up(std::mem::take(&mut fences));
                 continue;
             }
             Step::Line(line, event) => (line, event),
@@ -77,6 +83,13 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
 }
 
 impl Fences {
+    /// Attempts that others knew of count here, too.
+    fn take_up(&mut self, other: Self) {
+        self.had.extend(other.had);
+        self.reported.extend(other.reported);
+        self.results.extend(other.results);
+    }
+
     /// What speaks against writing this down.
     fn objection(&self, fact: &Fact, has_limit: bool) -> Option<String> {
         let before = self.settled.last().map(|(lsn, ())| lsn);
@@ -119,6 +132,24 @@ mod tests {
         script.append_settled(1, Outcome::Failed, 1).append(Fact::Forgotten(0, 9)).lose_and_restart();
         script.report(1, 1, 1, AttemptEnd::Failed).attempt_ended(1, 1, 1, AttemptEnd::Failed);
         script.passes(super::check);
+    }
+
+    #[test]
+    fn a_life_without_a_journal_does_not_know_what_the_one_before_let_go() {
+        let mut script = Script::memory();
+        script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
+        script.append_settled(1, Outcome::Failed, 1).append(Fact::Forgotten(0, 9)).lose_and_restart();
+        script.accept(1).report(1, 1, 1, AttemptEnd::Failed).attempt_ended(1, 1, 1, AttemptEnd::Failed);
+        script.passes(super::check);
+    }
+
+    #[test]
+    fn what_was_let_go_is_another_task_to_the_life_that_did_it() {
+        let mut script = Script::memory();
+        script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
+        script.append_settled(1, Outcome::Failed, 1).append(Fact::Forgotten(0, 9));
+        script.accept(1).report(1, 1, 1, AttemptEnd::Failed).attempt_ended(1, 1, 1, AttemptEnd::Failed);
+        script.fails(super::check, "I5", "never had it");
     }
 
     #[test]

@@ -10,12 +10,12 @@
 //! Cannot see: a change of the result where results are let go during the run.
 
 use ganger_common::message::Durability;
-use ganger_common::{Outcome, TaskId};
+use ganger_common::{Attempt, Outcome, TaskId};
 
 use super::Violation;
 use super::view::{Kept, Step, Story, View};
 use crate::sim::Event;
-use crate::sim::log::{Digest, Fact, Promise};
+use crate::sim::log::{At, Digest, Fact, Promise};
 
 const NAME: &str = "I7";
 
@@ -29,6 +29,11 @@ struct Settled {
     told: Option<Final>,
     /// Everything that was ever told.
     ever: Vec<Final>,
+    /// The attempt that settled it last, and when.
+    attempt: Attempt,
+    at: At,
+    /// Outcomes that somebody asked to try again after. They may still be on their way.
+    retried: Vec<(Outcome, Attempt)>,
     /// It was let go, and its id was not taken anew.
     is_gone: bool,
 }
@@ -57,24 +62,29 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
             }
             Step::Line(line, event) => (line, event),
         };
-        if let Some(what) = settled.objection(view, event) {
+        if let Some(what) = settled.objection(view, event, view.at(line)) {
             view.report(found, NAME, task, line, &what);
         }
-        settled.note(event);
+        settled.note(event, view.at(line));
     }
 }
 
 impl Settled {
-    fn objection(&self, view: &View<'_>, event: &Event) -> Option<String> {
+    fn objection(&self, view: &View<'_>, event: &Event, now: At) -> Option<String> {
         let differs = |one: Final, other: Final| {
             one.0 != other.0 || (one.0 == Outcome::Succeeded && view.facts.retains_all && one.1 != other.1)
         };
         match event {
-            Event::LeaseGiven { .. } => {
+            // What was given out and then cancelled within one turn leaves all the same, and the cancellation
+            // behind it.
+            Event::LeaseGiven { .. } if self.at < now => {
                 let (lsn, (outcome, _)) = self.written.last()?;
                 Some(format!("given out again; it {outcome} in record {lsn}"))
             }
-            Event::PromiseLeft { promise: Promise::Outcome { outcome, result, .. }, .. } => {
+            Event::PromiseLeft { promise: Promise::Outcome { outcome, result, attempt, .. }, .. } => {
+                if self.retried.contains(&(*outcome, *attempt)) {
+                    return None;
+                }
                 let now = (*outcome, *result);
                 let before = self.told.filter(|before| differs(*before, now))?;
                 Some(format!("{} is told, and {} was told before", now.0, before.0))
@@ -96,21 +106,25 @@ impl Settled {
         }
     }
 
-    fn note(&mut self, event: &Event) {
+    fn note(&mut self, event: &Event, now: At) {
         match event {
             Event::Appended { fact: Fact::Accepted(..), .. } if self.is_gone => {
                 // What was told since was the end of the one that was let go.
                 (self.told, self.is_gone) = (None, false);
             }
-            Event::Appended { lsn, fact: Fact::Settled { outcome, result, .. }, .. } => {
+            Event::Appended { lsn, fact: Fact::Settled { outcome, result, attempt, .. }, .. } => {
                 self.written.add(*lsn, (*outcome, *result));
+                (self.attempt, self.at) = (*attempt, now);
             }
             Event::Appended { lsn, fact: Fact::Retried(_), .. } => {
+                self.retried.extend(self.written.last().map(|(_, (outcome, _))| (*outcome, self.attempt)));
                 self.written.end(*lsn);
                 self.told = None;
             }
-            Event::PromiseLeft { promise: Promise::Outcome { outcome, result, .. }, .. } => {
-                self.told = Some((*outcome, *result));
+            Event::PromiseLeft { promise: Promise::Outcome { outcome, result, attempt, .. }, .. } => {
+                if !self.retried.contains(&(*outcome, *attempt)) {
+                    self.told = Some((*outcome, *result));
+                }
                 self.ever.push((*outcome, *result));
             }
             _ => {}
@@ -157,6 +171,16 @@ mod tests {
         let mut script = Script::journal();
         script.submit(1).accept(1).run(1).hear(1, Outcome::Succeeded, 1, 1);
         script.fails(super::check, "I7", "never told");
+    }
+
+    #[test]
+    fn what_was_decided_before_a_retry_may_be_told_after_it() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).append_settled(1, Outcome::Failed, 1).sync();
+        script.append(crate::sim::log::Fact::Retried(id(1))).sync().promise_outcome(1, Outcome::Failed, 1);
+        script.give(1, 1, 2).begin(1, 1, 2).finish(1, 1, 2).report(1, 1, 2, AttemptEnd::Succeeded);
+        script.append_settled(1, Outcome::Succeeded, 2).sync().promise_outcome(1, Outcome::Succeeded, 2);
+        script.passes(super::check);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! that worker to stop; and so does a success that settled its task. Which record is its own: attempts of two
 //! lives, or of two workers, may have the same number, because leases are not written down (design, §6): the
 //! token that fences is the epoch and the attempt together. So a failure is looked for under its worker and
-//! the epoch in which that worker was last given this attempt, and a success under its result. And it is not
+//! the epoch that this worker named last when it spoke of this attempt, or else was last given it in, and a
+//! success under its result. And it is not
 //! stale that an attempt of an earlier life failed if nobody was given the task since.
 //!
 //! Cannot see: a promise in a message that the log does not record as one. The end of a task that a new life
@@ -25,9 +26,12 @@ use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, Worke
 use super::Violation;
 use super::view::View;
 use crate::sim::Event;
-use crate::sim::log::{Digest, Fact, LeaseId, Peer, Promise, WorkerNo};
+use crate::sim::log::{At, Digest, Fact, LeaseId, Peer, Promise, WorkerNo};
 
 const NAME: &str = "I8";
+
+/// A report is in the log when it comes, and is taken in with the turn that follows.
+const TURN: u64 = 1_000;
 
 /// Records by what they say, of those that this life has written or read back.
 #[derive(Default)]
@@ -35,6 +39,8 @@ struct Journal<'a> {
     records: Vec<(u64, &'a Fact)>,
     accepted: BTreeMap<TaskId, u64>,
     settled: BTreeMap<TaskId, Settled>,
+    /// What was settled under an id that was taken anew since.
+    before: BTreeMap<TaskId, Vec<Settled>>,
     /// Of this life, oldest first: the promises leave in the order of their records.
     retried: BTreeMap<TaskId, VecDeque<u64>>,
     ended: BTreeMap<(LeaseId, WorkerId), u64>,
@@ -47,12 +53,16 @@ struct Journal<'a> {
     cancelled: BTreeSet<(WorkerNo, LeaseId)>,
     /// The life in which a worker was given an attempt last. It outlives the broker, as its worker does.
     given: BTreeMap<(TaskId, Attempt, WorkerId), Epoch>,
+    /// The same of those whose end a worker has reported in this life.
+    heard: BTreeMap<(TaskId, Attempt, WorkerId), Epoch>,
     /// The newest lease of each task, of all lives.
     newest: BTreeMap<TaskId, LeaseId>,
     /// The highest attempt of each task whose end is on record.
     booked: BTreeMap<TaskId, Attempt>,
     epoch: Epoch,
     safe: u64,
+    /// When that happens which is looked at.
+    now: At,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +71,7 @@ struct Settled {
     outcome: Outcome,
     attempt: Attempt,
     result: Digest,
+    at: At,
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +83,8 @@ struct Report {
     accepted: Option<u64>,
     /// It is of an earlier life, and nobody else had the task.
     is_heir: bool,
+    /// When it came first.
+    at: At,
 }
 
 /// What is wrong with a promise.
@@ -90,6 +103,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
         if early.first().is_some_and(|(first, _)| view.at(*first) < entry.at) {
             journal.judge_leases(view, found, &mut early);
         }
+        journal.now = entry.at;
         match &entry.event {
             Event::BrokerUp { recovered, epoch, .. } => {
                 journal.recover(*recovered);
@@ -105,9 +119,10 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
             Event::EndReported { worker, incarnation, lease, end, result, .. } => {
                 let accepted = journal.accepted.get(&lease.task).copied();
                 let is_heir = journal.is_heir(*lease);
-                let report =
-                    Report { incarnation: *incarnation, end: *end, result: *result, accepted, is_heir };
+                let (incarnation, end, result, at) = (*incarnation, *end, *result, entry.at);
+                let report = Report { incarnation, end, result, accepted, is_heir, at };
                 journal.reports.entry((*worker, *lease)).or_insert(report);
+                journal.heard.insert((lease.task, lease.attempt, incarnation), lease.epoch);
             }
             Event::EndStale { worker, lease, .. } => {
                 journal.stale.insert((*worker, *lease));
@@ -159,16 +174,21 @@ impl<'a> Journal<'a> {
         match fact {
             Fact::Accepted(task, _) => {
                 self.accepted.insert(*task, lsn);
+                if let Some(settled) = self.settled.get(task) {
+                    self.before.entry(*task).or_default().push(*settled);
+                }
             }
             Fact::Settled { task, outcome, attempt, result } => {
-                let settled = Settled { lsn, outcome: *outcome, attempt: *attempt, result: *result };
+                let (outcome, attempt, result, at) = (*outcome, *attempt, *result, self.now);
+                let settled = Settled { lsn, outcome, attempt, result, at };
                 self.settled.insert(*task, settled);
             }
             Fact::Retried(task) => self.retried.entry(*task).or_default().push_back(lsn),
             Fact::AttemptEnded { task, attempt, worker, .. } => {
                 let booked = self.booked.entry(*task).or_default();
                 *booked = (*attempt).max(*booked);
-                if let Some(epoch) = self.given.get(&(*task, *attempt, *worker)) {
+                let key = (*task, *attempt, *worker);
+                if let Some(epoch) = self.heard.get(&key).or_else(|| self.given.get(&key)) {
                     let lease = LeaseId { task: *task, epoch: *epoch, attempt: *attempt };
                     self.ended.insert((lease, *worker), lsn);
                 }
@@ -196,12 +216,17 @@ impl<'a> Journal<'a> {
 
     /// Whether a failure that must count is on no record.
     fn is_lost(&self, worker: WorkerNo, lease: LeaseId) -> bool {
+        // Which of two things that came before one turn was first, the log does not tell.
+        let was_settled = |report: &Report| {
+            self.settled.get(&lease.task).is_some_and(|settled| settled.at.0 <= report.at.0 + TURN)
+        };
         self.reports.get(&(worker, lease)).is_some_and(|report| {
             report.is_heir
                 && report.accepted.is_some()
                 && matches!(report.end, AttemptEnd::Failed | AttemptEnd::TimedOut)
                 && !self.cancelled.contains(&(worker, lease))
                 && !self.ended.contains_key(&(lease, report.incarnation))
+                && !was_settled(report)
         })
     }
 
@@ -228,7 +253,16 @@ impl<'a> Journal<'a> {
     fn lack_behind(&mut self, to: Option<Peer>, promise: &Promise) -> Option<Lack> {
         let record = match promise {
             Promise::Accepted(task) => self.accepted.get(task).copied(),
-            Promise::Outcome { task, .. } => self.settled.get(task).map(|settled| settled.lsn),
+            Promise::Outcome { task, outcome, attempt, result } => {
+                let content = (*outcome, *attempt, *result);
+                let is_it =
+                    |settled: &&Settled| (settled.outcome, settled.attempt, settled.result) == content;
+                let last = self.settled.get(task);
+                // What was decided before a task was let go is told also when its id has been taken anew.
+                last.and_then(|_| self.before.get(task)?.iter().find(is_it))
+                    .or(last)
+                    .map(|settled| settled.lsn)
+            }
             Promise::Cancelled(task) => {
                 let settled = self.settled.get(task);
                 settled.filter(|settled| settled.outcome == Outcome::Cancelled).map(|settled| settled.lsn)

@@ -110,6 +110,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_while_the_broker_stood_still_may_be_lost_with_the_connection() {
+        let mut script = given();
+        let life = script.life();
+        script.push(Event::BrokerPaused { life }).wait_ms(500).cut(1).wait_ms(200);
+        script.push(Event::BrokerResumed { life }).wait_ms(1_400).attempt_ended(1, 1, 1, AttemptEnd::Lost);
+        script.passes(super::check);
+    }
+
+    #[test]
     fn the_wall_clock_does_not_count() {
         let mut script = given();
         let life = script.life();

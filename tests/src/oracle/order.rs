@@ -36,6 +36,10 @@ use crate::sim::log::Fact;
 
 const NAME: &str = "order";
 
+/// A broker does what is due when it has taken in what had come by then; what is handed in meanwhile is still
+/// held by the window that should be over.
+const LATE_MAX: u64 = 60_000;
+
 /// First leases of one other client while somebody waits.
 const PASSED_MAX: usize = 1;
 
@@ -102,7 +106,7 @@ impl Queues {
                 let (odd, clients) = (std::mem::take(&mut self.odd), std::mem::take(&mut self.clients));
                 *self = Self { odd, clients, ..Self::default() };
                 self.moment.now = view.at(line).0;
-                self.held_until = self.moment.now + limits::REATTACH_WINDOW.as_micros() as u64;
+                self.held_until = self.moment.now + limits::REATTACH_WINDOW.as_micros() as u64 + LATE_MAX;
             }
             Event::BrokerPaused { .. } => self.paused = Some(view.at(line).0),
             Event::BrokerResumed { .. } => self.resume(view.at(line).0),

@@ -49,8 +49,15 @@ impl Reach {
         let mut since = at.0;
         let goes_on =
             |since: u64, (from, until): &Span| *from < since && until.saturating_add(TOGETHER) >= since;
-        while let Some((from, _)) = troubles.iter().find(|trouble| goes_on(since, trouble)) {
-            since = *from;
+        // What the worker said while the broker stood still may have been lost with its connection.
+        let stood = |since: u64, (from, until): &Span| *from < since && since <= *until;
+        let earlier = |since: u64| {
+            let trouble = troubles.iter().find(|trouble| goes_on(since, trouble));
+            let stall = || self.stalls.iter().find(|stall| since < at.0 && stood(since, stall));
+            trouble.or_else(stall).map(|(from, _)| *from)
+        };
+        while let Some(from) = earlier(since) {
+            since = from;
         }
         let overlaps = |(from, until): &Span| (*until).min(at.0).saturating_sub((*from).max(since));
         let forgiven: u64 = self.stalls.iter().map(|stall| overlaps(stall).saturating_sub(UNFORGIVEN)).sum();

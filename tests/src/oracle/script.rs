@@ -115,6 +115,12 @@ impl Script {
         self
     }
 
+    /// What is next happens at the moment of the last.
+    pub(super) fn at_once(&mut self) -> &mut Self {
+        self.now -= 1_000;
+        self
+    }
+
     pub(super) fn life(&self) -> Life {
         Life(self.life)
     }

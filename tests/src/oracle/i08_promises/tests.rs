@@ -37,6 +37,15 @@ fn an_outcome_waits_for_the_sync() {
 }
 
 #[test]
+fn an_outcome_may_be_told_after_its_task_was_let_go_and_its_id_taken_anew() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).settle(1, Outcome::Expired).append(Fact::Forgotten(9, 0)).sync();
+    script.append_accepted(1).append_settled(1, Outcome::Expired, 1);
+    script.promise_outcome(1, Outcome::Expired, 1);
+    script.passes(super::check);
+}
+
+#[test]
 fn an_end_is_acknowledged_after_the_sync() {
     let mut script = Script::journal();
     script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
@@ -74,6 +83,16 @@ fn a_failure_of_the_last_life_is_not_stale_while_nobody_else_has_the_task() {
 }
 
 #[test]
+fn a_failure_is_stale_when_its_task_was_cancelled_in_the_turn_in_which_it_came() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1);
+    let lease = script.lease(1, 1);
+    script.restart().report_lease(1, lease, AttemptEnd::Failed);
+    script.at_once().append_settled(1, Outcome::Cancelled, 1).stale(1, lease);
+    script.passes(super::check);
+}
+
+#[test]
 fn a_failure_that_changes_nothing_needs_no_record_and_none_of_another_with_its_number() {
     let mut script = Script::journal();
     script.submit(1).accept(1).give(1, 1, 1);
@@ -85,6 +104,16 @@ fn a_failure_that_changes_nothing_needs_no_record_and_none_of_another_with_its_n
     let new = script.lease(1, 1);
     script.acknowledge(2, new);
     script.fails(super::check, "I8", "needs record");
+}
+
+#[test]
+fn a_worker_may_bring_the_end_of_an_attempt_whose_number_it_was_given_again_and_never_heard() {
+    let mut script = Script::journal();
+    script.submit(1).accept(1).give(1, 1, 1);
+    let old = script.lease(1, 1);
+    script.restart().give(1, 1, 1).restart().report_lease(1, old, AttemptEnd::Failed);
+    script.attempt_ended(1, 1, 1, AttemptEnd::Failed).sync().acknowledge(1, old);
+    script.passes(super::check);
 }
 
 #[test]
