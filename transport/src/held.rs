@@ -49,11 +49,6 @@ impl Held {
         Ok(Bytes::from_owner(Slip { body, bytes, held: self.clone() }))
     }
 
-    /// Whether more is held than a part of what may be.
-    pub(crate) fn is_above(&self, part: usize) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.bytes_max / part
-    }
-
     /// Waits until nothing is held.
     pub(crate) async fn drained(&self) {
         loop {

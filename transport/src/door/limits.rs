@@ -40,10 +40,13 @@ pub struct DoorLimits {
     pub subscriptions: usize,
     /// Longest topic, in bytes.
     pub topic_bytes: usize,
-    /// Bytes that wait for a subscriber before it counts as behind.
+    /// Publications that are kept for those who are not done with them, whoever and however many they are.
+    /// Whoever has not read what is not kept any more is behind for too long.
+    pub published_bytes: usize,
+    /// Bytes of publications that wait for a subscriber before it counts as behind.
     pub subscriber_bytes: usize,
-    /// Bytes that may wait for all subscribers of a listener together. Above it whoever has more than an equal
-    /// share waiting is behind for too long already.
+    /// Bytes of its own that may wait for all subscribers of a listener together: what was begun, what was
+    /// encrypted. Above it whoever has more than an equal share waiting is behind for too long already.
     pub subscriber_bytes_budget: usize,
     /// How long a subscriber may be behind.
     pub subscriber_lag: Duration,
@@ -68,6 +71,7 @@ impl Default for DoorLimits {
             message_bytes_budget: 2 * (MESSAGE_BYTES_MAX as u64 + (64 << 10)),
             subscriptions: 256,
             topic_bytes: 1 << 10,
+            published_bytes: 8 << 20,
             subscriber_bytes: 512 << 10,
             subscriber_bytes_budget: 12 << 20,
             subscriber_lag: Duration::from_secs(2),

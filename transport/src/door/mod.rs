@@ -10,6 +10,8 @@
 //! 4. `relay` carries bytes both ways. `plain` looks at the headers of frames and passes the rest as it is;
 //!    `curve` decrypts and encrypts. Both hold every message to the limits (`frames`), answer PING, and see to
 //!    it that no topic is subscribed to beyond the right (`topics`).
+//!    Publications do not come from the library once for each subscriber, but are kept once for all of them
+//!    (`source`, `spread`).
 //!    A relay is on the thread of the library's socket while that has time (`seats`, `roaming`).
 //! 5. A peer that does not read (`patience`), or that sends a large message so slowly that others wait
 //!    (`budget`), is cut; one whose
@@ -39,8 +41,11 @@ mod relay;
 mod roaming;
 mod seats;
 mod sockets;
+mod source;
+mod spread;
 mod staff;
 mod topics;
+mod visit;
 mod wire;
 
 use std::io;
@@ -61,7 +66,6 @@ pub use keys::{KeyError, PublicKey, SecretKey};
 pub use limits::DoorLimits;
 pub(crate) use listener::Service;
 use listener::{Listener, Phase};
-use patience::Crush;
 pub(crate) use private::PrivateSocket;
 use staff::Staff;
 pub use topics::Prefixes;
@@ -108,8 +112,11 @@ impl Door {
         let guests = Arc::new(Guests::default());
         let files = raise_nofile_limit().saturating_sub(FILES_FOR_OTHERS) / FILES_A_CONNECTION;
         let connections = self.limits.connections.min(usize::try_from(files).unwrap_or(usize::MAX)).max(1);
-        let (most, each) = (self.limits.subscriber_bytes_budget, self.limits.subscriber_bytes);
-        let crush = Crush::new(most, each);
+        let spread = (service == Service::Publications).then(|| {
+            let spread = spread::Spread::new(self.limits.published_bytes, self.limits.reader_stall);
+            self.staff.spawn(source::gather(inner.path().to_owned(), spread.clone(), phase.clone()));
+            spread
+        });
         let listener = Arc::new(Listener {
             staff: self.staff.clone(),
             limits: self.limits.clone(),
@@ -118,7 +125,8 @@ impl Door {
             guests: guests.clone(),
             crowd: Mutex::new(crowd::Crowd::new(self.limits.clone(), connections, Instant::now())),
             budget: Arc::new(budget::Budget::new(&self.limits)),
-            crush: crush.clone(),
+            crush: patience::Crush::new(self.limits.subscriber_bytes_budget),
+            spread,
             inner: inner.path().to_owned(),
             seats: Arc::new(seats::Seats::new(home, self.staff.clone())),
             phase,
@@ -128,7 +136,7 @@ impl Door {
                 tracing::error!(%error, "the door cannot listen any more");
             }
         });
-        Attended { close, all_gone, guests, crush, _inner: inner, _door: self.clone() }
+        Attended { close, all_gone, guests, _inner: inner, _door: self.clone() }
     }
 }
 
@@ -138,7 +146,6 @@ pub(crate) struct Attended {
     close: watch::Sender<Phase>,
     all_gone: mpsc::Receiver<()>,
     pub(crate) guests: Arc<Guests>,
-    pub(crate) crush: Arc<Crush>,
     _inner: PrivateSocket,
     _door: Door,
 }

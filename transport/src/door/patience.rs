@@ -1,10 +1,8 @@
 //! How long whoever does not read is waited for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-use tokio::sync::Notify;
 
 use super::counters::Breach;
 
@@ -13,51 +11,28 @@ const STALL_BYTES: u64 = 64 << 10;
 
 /// What waits for all readers of a listener together.
 #[derive(Debug)]
-pub(crate) struct Crush {
+pub(super) struct Crush {
     bytes: AtomicUsize,
     readers: AtomicUsize,
     most: usize,
-    /// What one reader may leave waiting.
-    each: usize,
-    /// Whether the library has too much for those who do not read, too.
-    pressed: AtomicBool,
-    pushed: Notify,
 }
 
 impl Crush {
-    pub(super) fn new(most: usize, each: usize) -> Arc<Self> {
-        let (bytes, readers) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { bytes, readers, most, each, pressed: AtomicBool::new(false), pushed: Notify::new() })
-    }
-
-    /// Says whether the library, which cannot let go of anything as long as one reader has not had it, holds
-    /// so much that whoever is behind should go before the others miss something.
-    pub(crate) fn press(&self, is_pressed: bool) {
-        self.pressed.store(is_pressed, Ordering::Relaxed);
-        if is_pressed {
-            self.pushed.notify_waiters();
-        }
-    }
-
-    /// Waits until somebody should look whether it is too much.
-    pub(super) async fn pushed(&self) {
-        self.pushed.notified().await;
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { bytes: AtomicUsize::new(0), readers: AtomicUsize::new(0), most })
     }
 
     /// Whether a reader for which this much waits keeps too much from the others.
     fn is_too_much(&self, waiting: usize) -> bool {
         let readers = self.readers.load(Ordering::Relaxed).max(1);
-        let is_crowded = self.bytes.load(Ordering::Relaxed) > self.most;
-        // Pressed, all of what one may leave waiting is too much: that is when the library is not read.
-        let is_stuck = self.pressed.load(Ordering::Relaxed) && waiting >= self.each;
-        is_stuck || (is_crowded && waiting > self.most / readers)
+        self.bytes.load(Ordering::Relaxed) > self.most && waiting > self.most / readers
     }
 }
 
 /// One reader's part in it.
 #[derive(Debug)]
 pub(super) struct Part {
-    pub(super) of: Arc<Crush>,
+    of: Arc<Crush>,
     waiting: usize,
 }
 
@@ -140,16 +115,13 @@ mod tests {
 
     #[test]
     fn who_has_more_than_its_share_waiting_goes_when_it_is_too_much_for_all() {
-        let crush = Crush::new(1_000, 950);
+        let crush = Crush::new(1_000);
         let mut readers: Vec<Part> = (0..4).map(|_| Part::new(crush.clone())).collect();
         assert!(!readers[0].book(900), "alone it may");
         assert!(!readers[1].book(90) && !readers[2].book(90), "they have less than a quarter");
         assert!(readers[0].book(901), "the others need it");
         readers.remove(0);
         assert!(!readers[0].book(500));
-        crush.press(true);
-        assert!(!readers[0].book(500) && readers[0].book(950), "the library cannot hold more for it");
-        crush.press(false);
         drop(readers);
         assert_eq!(crush.bytes.load(Ordering::Relaxed), 0);
     }

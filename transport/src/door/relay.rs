@@ -17,7 +17,7 @@ use super::budget::{Budget, Large};
 use super::counters::Breach;
 use super::patience::{Part, Patience, Reader};
 use super::seats::{Pace, Seat};
-use super::sockets::Socket;
+use super::sockets::{Inner, Socket};
 
 /// Turns in which something moved before others get theirs.
 const TURNS: usize = 8;
@@ -144,13 +144,6 @@ impl<C: Carrier> Relay<C, Loose> {
 }
 
 impl<C: Carrier> Relay<C> {
-    pub(super) fn new(sides: Sides, carrier: C, budget: Arc<Budget>, patience: Patience) -> Self {
-        let (large, reader) = (Large::default(), Reader::default());
-        let part = patience.crush.clone().map(Part::new);
-        let (pace, take, permit) = (None, None, None);
-        Self { sides, carrier, pace, budget, patience, take, permit, large, reader, part }
-    }
-
     /// Lets it go to where it costs least; it belongs to no thread until then.
     pub(super) fn roaming(mut self, pace: Pace) -> io::Result<Box<Relay<C, Loose>>> {
         self.pace = Some(pace);
@@ -163,13 +156,7 @@ impl<C: Carrier> Relay<C> {
         self.with(loose).map(Box::new)
     }
 
-    /// Until one side ends and the other has what it said, or a rule is broken.
-    pub(super) async fn run(mut self) -> Ending {
-        let carried = self.carry().await.map(drop);
-        self.end(carried).await
-    }
-
-    /// The same, or until it should be somewhere else.
+    /// Until one side ends and the other has what it said, a rule is broken, or it should be somewhere else.
     async fn run_or_leave(mut self) -> Left<C> {
         let carried = match self.carry().await {
             Ok(Some(seat)) => {
@@ -182,6 +169,26 @@ impl<C: Carrier> Relay<C> {
             Err(ending) => Err(ending),
         };
         Left::Ended(self.end(carried).await)
+    }
+}
+
+impl<C: Carrier, I: Inner> Relay<C, Sides<TcpStream, I>> {
+    pub(super) fn new(
+        sides: Sides<TcpStream, I>,
+        carrier: C,
+        budget: Arc<Budget>,
+        patience: Patience,
+    ) -> Self {
+        let (large, reader) = (Large::default(), Reader::default());
+        let part = patience.crush.clone().map(Part::new);
+        let (pace, take, permit) = (None, None, None);
+        Self { sides, carrier, pace, budget, patience, take, permit, large, reader, part }
+    }
+
+    /// Until one side ends and the other has what it said, or a rule is broken.
+    pub(super) async fn run(mut self) -> Ending {
+        let carried = self.carry().await.map(drop);
+        self.end(carried).await
     }
 
     async fn end(&mut self, carried: Result<(), Ending>) -> Ending {
@@ -202,7 +209,8 @@ impl<C: Carrier> Relay<C> {
             if self.part.as_mut().is_some_and(|part| part.book(waiting)) {
                 return Err(Breach::SlowReader.into());
             }
-            self.reader.look(&self.patience, waiting, outward.written)?;
+            let behind = waiting.saturating_add(self.sides.inner.waiting()?);
+            self.reader.look(&self.patience, behind, outward.written)?;
             self.large.bytes += inward;
             if self.carrier.settled() {
                 (self.permit, self.large) = (None, Large::default());
@@ -251,12 +259,6 @@ impl<C: Carrier> Relay<C> {
                 None => std::future::pending().await,
             }
         };
-        let pushed = async {
-            match &self.part {
-                Some(part) => part.of.pushed().await,
-                None => std::future::pending().await,
-            }
-        };
         let began = is_large.then(Instant::now);
         let mut permit = None;
         tokio::select! {
@@ -266,7 +268,7 @@ impl<C: Carrier> Relay<C> {
             ready = self.sides.outer.writable(), if outward => ready?,
             granted = granted => permit = granted,
             () = timer => {}
-            () = pushed => {}
+            () = self.sides.inner.pushed() => {}
         }
         if let Some(permit) = permit {
             (self.take, self.permit, self.large) = (None, Some(permit), Large::default());

@@ -1,11 +1,14 @@
 //! Sockets as a relay uses them: nothing here waits, and one is read as often as there is something, and not
 //! once more.
 
+use std::future::Future;
 use std::io::{self, IoSlice, Read};
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
+
+use super::counters::Breach;
 
 /// A socket that never waits.
 pub(super) trait Socket {
@@ -15,6 +18,37 @@ pub(super) trait Socket {
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
     /// The same from several places.
     fn write_slices_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// What a relay has behind it: the library, or what that has published.
+pub(super) trait Inner: Socket + Send + Sync {
+    /// Waits until something may be read.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Waits until something may be written.
+    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Bytes that wait there for the peer and count as its.
+    fn waiting(&self) -> Result<usize, Breach>;
+    /// Waits until these have become more.
+    fn pushed(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// The library keeps what it keeps, and tells nobody how much.
+impl Inner for UnixStream {
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        Self::readable(self)
+    }
+
+    fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        Self::writable(self)
+    }
+
+    fn waiting(&self) -> Result<usize, Breach> {
+        Ok(0)
+    }
+
+    fn pushed(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// A read that does not fill its buffer has emptied the socket. Saying so saves the read that would find

@@ -21,15 +21,13 @@ use crate::limits::{Limits, raise_nofile_limit};
 use crate::mailbox::Feed;
 use crate::traits::Publisher;
 
-/// The part of the outbox above which whoever is behind goes at once. The rest is for what comes until then.
-const PRESSED_AT: usize = 8;
-
 /// A publisher on a PUB socket, which lives on a thread of its own.
 ///
 /// The library never drops a publication for a slow subscriber, whatever it says. So a publication counts
 /// until the slowest subscriber has it, and above the limits of the outbox nothing is taken for anybody:
 /// memory is bounded, and every subscriber sees the gap and asks. It lasts until TCP gives the slow one up
 /// ([`Limits::publisher`]), and small publications keep it from ever coming, which is the owner's part.
+/// Behind a door none of this happens: to the library the door is the only subscriber, and a fast one.
 #[derive(Debug)]
 pub struct ZmqPublisher {
     endpoint: Endpoint,
@@ -133,9 +131,6 @@ impl Publisher for ZmqPublisher {
         let bytes = parts.iter().map(Bytes::len).sum();
         let [topic, header, body] = parts;
         let topic = self.held.admit(topic, bytes).map_err(|_| PublishError::Full)?;
-        if let Some(attended) = &self.attended {
-            attended.crush.press(self.held.is_above(PRESSED_AT));
-        }
         self.queue.push([topic, header, body], bytes).map_err(|_| PublishError::Gone)
     }
 
