@@ -82,7 +82,7 @@ impl Tunnel {
         let (inner, place) = PrivateSocket::listen()?;
         inner.set_nonblocking(true)?;
         let inner = UnixListener::from_std(inner)?;
-        let carrier = Curve::new(codec, &door, None, HOLD);
+        let carrier = Curve::new(Box::new(codec), &door, None, HOLD);
         Ok(Self { outer, carrier, limits: door, inner, theirs, place })
     }
 

@@ -60,9 +60,14 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    pub(super) fn new(codec: Connection, limits: &DoorLimits, topics: Option<Topics>, hold: usize) -> Self {
+    pub(super) fn new(
+        codec: Box<Connection>,
+        limits: &DoorLimits,
+        topics: Option<Topics>,
+        hold: usize,
+    ) -> Self {
         Self {
-            codec: Box::new(codec),
+            codec,
             parts_max: limits.parts,
             free: limits.message_bytes_free,
             allowed: limits.message_bytes_free,

@@ -79,7 +79,9 @@ pub fn encrypted(host: Host, keys: &Keys, peer: Said<'_>, library: Said<'_>, lim
     let mut outer = Memory::new(peer);
     match at_once(handshake::encrypted(&mut outer, names(host).0, keys.server(), limits)) {
         Err(failed) => outer.refused(&failed),
-        Ok((codec, _)) => carry(outer, library, Curve::new(codec, limits, topics(host, limits), 64 << 10)),
+        Ok((codec, _)) => {
+            carry(outer, library, Curve::new(Box::new(codec), limits, topics(host, limits), 64 << 10))
+        }
     }
 }
 
@@ -113,7 +115,7 @@ pub fn insider(
     }
     bytes.extend_from_slice(peer.bytes);
     let outer = Memory::new(Said { bytes: &bytes, pieces: peer.pieces });
-    carry(outer, library, Curve::new(server, limits, topics(host, limits), 64 << 10))
+    carry(outer, library, Curve::new(Box::new(server), limits, topics(host, limits), 64 << 10))
 }
 
 /// The keys of a host and of the one who may pass.

@@ -4,7 +4,7 @@
 //! wants yet is not read, and no other peer notices; and it holds no buffer of its own unless somebody does
 //! not keep up.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -236,7 +236,8 @@ impl<C: Carrier, I: Inner> Relay<C, Sides<TcpStream, I>> {
         }
     }
 
-    /// Sleeps until something may move.
+    /// Sleeps until something may move. `poll_…_ready`, and not `readable` and `writable`: a socket has one
+    /// place for who waits to read, and this is all who do, so nobody has to queue and to leave the queue again.
     async fn wait(&mut self) -> Result<(), Ending> {
         if let Some(bytes) = self.carrier.wants()
             && self.take.is_none()
@@ -262,10 +263,10 @@ impl<C: Carrier, I: Inner> Relay<C, Sides<TcpStream, I>> {
         let began = is_large.then(Instant::now);
         let mut permit = None;
         tokio::select! {
-            ready = self.sides.outer.readable(), if reads_outer => ready?,
+            ready = poll_fn(|context| self.sides.outer.poll_read_ready(context)), if reads_outer => ready?,
             ready = self.sides.inner.readable(), if reads_inner => ready?,
             ready = self.sides.inner.writable(), if inward => ready?,
-            ready = self.sides.outer.writable(), if outward => ready?,
+            ready = poll_fn(|context| self.sides.outer.poll_write_ready(context)), if outward => ready?,
             granted = granted => permit = granted,
             () = timer => {}
             () = self.sides.inner.pushed() => {}
@@ -293,7 +294,8 @@ impl<C: Carrier, I: Inner> Relay<C, Sides<TcpStream, I>> {
             return;
         }
         let until_closed = async {
-            let mut void = [0; 4 << 10];
+            // Not a piece of the future, which is there for as long as the connection.
+            let mut void = vec![0; 4 << 10];
             loop {
                 if outer.readable().await.is_err() {
                     return;

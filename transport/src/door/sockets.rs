@@ -1,7 +1,7 @@
 //! Sockets as a relay uses them: nothing here waits, and one is read as often as there is something, and not
 //! once more.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Read};
 
 use socket2::SockRef;
@@ -35,11 +35,11 @@ pub(super) trait Inner: Socket + Send + Sync {
 /// The library keeps what it keeps, and tells nobody how much.
 impl Inner for UnixStream {
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
-        Self::readable(self)
+        poll_fn(|context| self.poll_read_ready(context))
     }
 
     fn writable(&self) -> impl Future<Output = io::Result<()>> + Send {
-        Self::writable(self)
+        poll_fn(|context| self.poll_write_ready(context))
     }
 
     fn waiting(&self) -> Result<usize, Breach> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use omq_proto::proto::connection::Connection;
 use omq_proto::{CurveServerOptions, MechanismSetup};
 use parking_lot::Mutex;
 use tokio::net::{TcpStream, UnixStream};
@@ -45,7 +46,7 @@ pub(super) struct Visit {
 
 /// Somebody who may come in.
 struct Guest {
-    codec: Option<omq_proto::proto::connection::Connection>,
+    codec: Option<Box<Connection>>,
     key: Option<PublicKey>,
     grant: Grant,
 }
@@ -68,7 +69,7 @@ impl Visit {
             biased;
             _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Breach::Gone.into()),
             () = place.notified() => Err(Breach::Crowded.into()),
-            heard = tokio::time::timeout(listener.limits.handshake, self.hear_out(&mut outer)) => {
+            heard = tokio::time::timeout(listener.limits.handshake, Box::pin(self.hear_out(&mut outer))) => {
                 heard.unwrap_or_else(|_| Err(Breach::Slow.into()))
             }
         };
@@ -78,7 +79,7 @@ impl Visit {
         let let_in = match heard {
             Ok(guest) => {
                 key = guest.key;
-                self.let_in(outer, guest).await
+                Box::pin(self.let_in(outer, guest)).await
             }
             Err(failed) => Err(failed),
         };
@@ -114,7 +115,7 @@ impl Visit {
                 let proven = proven.lock().take();
                 match (result, proven) {
                     (Ok((codec, _)), Some((key, Some(grant)))) => {
-                        Ok(Guest { codec: Some(codec), key: Some(key), grant })
+                        Ok(Guest { codec: Some(Box::new(codec)), key: Some(key), grant })
                     }
                     // It has proven its key, and that was not enough.
                     (_, Some((key, None))) => {
@@ -140,13 +141,13 @@ impl Visit {
         let ending = match &listener.spread {
             Some(spread) => {
                 listener.staff.counters.admitted.fetch_add(1, Ordering::Relaxed);
-                self.stays(key, self.tell(Sides { outer, inner: spread.join() }, guest)).await
+                self.stays(key, Box::pin(self.tell(Sides { outer, inner: spread.join() }, guest))).await
             }
             None => {
-                let introduced = tokio::time::timeout(INNER_TIMEOUT, self.introduce(key)).await;
+                let introduced = tokio::time::timeout(INNER_TIMEOUT, Box::pin(self.introduce(key))).await;
                 let inner = introduced.unwrap_or(Err(Breach::Gone.into()))?;
                 listener.staff.counters.admitted.fetch_add(1, Ordering::Relaxed);
-                self.stays(key, self.converse(Sides { outer, inner }, guest)).await
+                self.stays(key, Box::pin(self.converse(Sides { outer, inner }, guest))).await
             }
         };
         drop(place);
@@ -176,11 +177,12 @@ impl Visit {
         let (limits, seats) = (&self.listener.limits, self.listener.seats.clone());
         match guest.codec {
             Some(codec) => {
-                roam(self.relay(sides, Curve::new(codec, limits, None, HOLD_ENCRYPTED)), seats).await
+                let carrier = Curve::new(codec, limits, None, HOLD_ENCRYPTED);
+                Box::pin(roam(self.relay(sides, carrier), seats)).await
             }
             None => {
                 let carrier = Plain::new(Inspector::new(limits, None), &self.owed(), HOLD);
-                roam(self.relay(sides, carrier), seats).await
+                Box::pin(roam(self.relay(sides, carrier), seats)).await
             }
         }
     }
@@ -190,10 +192,10 @@ impl Visit {
         let limits = &self.listener.limits;
         let topics = Some(Topics::new(limits, guest.grant.topics));
         match guest.codec {
-            Some(codec) => self.relay(sides, Curve::new(codec, limits, topics, HOLD)).run().await,
+            Some(codec) => Box::pin(self.relay(sides, Curve::new(codec, limits, topics, HOLD)).run()).await,
             None => {
                 let carrier = Plain::new(Inspector::new(limits, topics), &self.owed(), HOLD);
-                self.relay(sides, carrier).run().await
+                Box::pin(self.relay(sides, carrier).run()).await
             }
         }
     }
@@ -213,7 +215,7 @@ impl Visit {
     }
 
     /// Until it ends by itself, the listener closes, or the key is not good any more.
-    async fn stays(&self, key: Option<PublicKey>, carried: impl Future<Output = Ending>) -> Ending {
+    async fn stays(&self, key: Option<PublicKey>, carried: impl Future<Output = Ending> + Unpin) -> Ending {
         let mut phase = self.listener.phase.clone();
         tokio::select! {
             ending = carried => ending,
@@ -257,5 +259,41 @@ pub(super) async fn connect_inner(path: &std::path::Path) -> io::Result<UnixStre
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(INNER_PAUSE).await,
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::relay::Loose;
+    use super::super::seats::{Seat, Seats};
+    use super::*;
+
+    /// The size of what is called with arguments like these.
+    fn size<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    type Listens = (&'static Visit, Sides<TcpStream, Feed>, Guest);
+    type Talks = (&'static Visit, Sides, Guest);
+
+    /// Everything that a connection is while nothing is said lives in these, and there are thousands.
+    #[test]
+    fn a_connection_that_is_quiet_takes_a_few_kibibytes() {
+        let visit = size(|(visit, stream, place): (Visit, _, Arc<Notify>)| visit.run(stream, place))
+            + size(|(visit, outer, guest): (&'static mut Visit, TcpStream, Guest)| {
+                visit.let_in(outer, guest)
+            });
+        let listens = size(|(visit, sides, guest): Listens| visit.tell(sides, guest));
+        let fed = size(|relay: Relay<Plain, Sides<TcpStream, Feed>>| relay.run())
+            .max(size(|relay: Relay<Curve, Sides<TcpStream, Feed>>| relay.run()));
+        let talks = size(|(visit, sides, guest): Talks| visit.converse(sides, guest))
+            + size(|(relay, seats): (Relay<Plain>, Arc<Seats>)| roam(relay, seats));
+        let carried = size(|(relay, seat): (Box<Relay<Plain, Loose>>, Seat)| relay.go_on(seat))
+            .max(size(|(relay, seat): (Box<Relay<Curve, Loose>>, Seat)| relay.go_on(seat)));
+        assert!(visit + listens + fed <= 4 << 10, "{visit}, {listens} and {fed} bytes for a subscriber");
+        assert!(
+            visit + talks + carried <= 5 << 10,
+            "{visit}, {talks} and {carried} bytes for a peer that talks"
+        );
     }
 }
