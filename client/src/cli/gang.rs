@@ -16,7 +16,8 @@ const QUEUE_TASKS_MIN: u64 = 10_000_000;
 /// The programs. Dropping it ends them and removes what they have written.
 pub(crate) struct Gang {
     broker: Child,
-    workers: Vec<Child>,
+    /// Workers and other clients.
+    others: Vec<Child>,
     workers_at: String,
     data: PathBuf,
     pub(crate) clients: Endpoint,
@@ -45,8 +46,8 @@ impl Gang {
         let mut broker = spawn("ganger-broker", command.stdout(Stdio::piped()))?;
         let out = broker.stdout.take();
         // From here on, whatever goes wrong ends the broker, too.
-        let (workers, clients) = (Vec::new(), endpoint(anywhere)?);
-        let mut gang = Self { broker, workers, workers_at: String::new(), data, clients };
+        let (others, clients) = (Vec::new(), endpoint(anywhere)?);
+        let mut gang = Self { broker, others, workers_at: String::new(), data, clients };
         for line in out.map(BufReader::new).into_iter().flat_map(BufRead::lines) {
             match line?.split_once(' ') {
                 Some(("clients", place)) => gang.clients = endpoint(place)?,
@@ -69,8 +70,19 @@ impl Gang {
             if let Some(slots) = slots {
                 command.args(["--slots", &slots.to_string()]);
             }
-            self.workers.push(spawn("ganger-worker", &mut command)?);
+            self.others.push(spawn("ganger-worker", &mut command)?);
         }
+        Ok(())
+    }
+
+    /// Starts a client that hands in load after load until it is ended: somebody else's, in a process of its own.
+    pub(crate) fn add_flood(&mut self, load: &[(&str, String)]) -> Result<(), Exit> {
+        let mut command = Command::new(beside::program("ganger"));
+        command.args(["--broker", &self.clients.to_string(), "bench", "--json"]);
+        for (name, value) in load {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        self.others.push(spawn("ganger", command.stdout(Stdio::null()))?);
         Ok(())
     }
 
@@ -80,14 +92,14 @@ impl Gang {
 
     /// All processes that take part, this one included.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let others = self.workers.iter().chain([&self.broker]).map(Child::id);
+        let others = self.others.iter().chain([&self.broker]).map(Child::id);
         others.chain([std::process::id()]).collect()
     }
 }
 
 impl Drop for Gang {
     fn drop(&mut self) {
-        for child in self.workers.iter_mut().chain([&mut self.broker]) {
+        for child in self.others.iter_mut().chain([&mut self.broker]) {
             // It may have ended by itself; there is nothing that it could lose.
             let _ = child.kill();
             let _ = child.wait();

@@ -1,5 +1,6 @@
 //! How long the tasks of a bench run.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -30,6 +31,17 @@ impl FromStr for Durations {
                 None => Err("mixed takes two times, as in mixed:100us,10ms".to_owned()),
             },
             Some(_) => Err("allowed are 1ms, constant:1ms, exp:1ms and mixed:100us,10ms".to_owned()),
+        }
+    }
+}
+
+/// As it is read.
+impl fmt::Display for Durations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(time) => write!(f, "constant:{}us", time.as_micros()),
+            Self::Exponential(mean) => write!(f, "exp:{}us", mean.as_micros()),
+            Self::Mixed(short, long) => write!(f, "mixed:{}us,{}us", short.as_micros(), long.as_micros()),
         }
     }
 }
@@ -76,5 +88,9 @@ mod tests {
         assert!((1_000.0..1_180.0).contains(&mean("mixed:100us,10ms")), "{}", mean("mixed:100us,10ms"));
         assert!("mixed:1ms".parse::<Durations>().is_err() && "soon:1ms".parse::<Durations>().is_err());
         assert_eq!(Durations::Constant(Duration::from_millis(2)).payload(0), "2000us");
+        for text in ["5ms", "exp:1ms", "mixed:100us,10ms"] {
+            let durations: Durations = text.parse().unwrap();
+            assert_eq!(durations.to_string().parse(), Ok(durations));
+        }
     }
 }

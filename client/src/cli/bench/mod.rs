@@ -2,12 +2,14 @@
 //!
 //! - `load`: what a client hands in and what comes back; `durations`: how long its tasks run.
 //! - `figures`: what a run has shown; `usage`: what its processes took of the machine.
-//! - `own`: brokers and workers that are started to be measured. `bare`: the library without any broker.
+//! - `own`: brokers and workers that are started to be measured. `flood`: somebody else's load beside it.
+//!   `bare`: the library without any broker.
 //! - `plot`: figures as drawings.
 
 mod bare;
 mod durations;
 mod figures;
+mod flood;
 mod load;
 mod own;
 mod plot;

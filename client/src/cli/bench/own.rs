@@ -14,7 +14,7 @@ use super::super::progress;
 use super::bare::{self, Bare};
 use super::figures::{Figures, Journal, percentiles, print_latencies};
 use super::load::{Load, Run};
-use super::{BenchArgs, usage};
+use super::{BenchArgs, flood, usage};
 
 /// Tasks of the first run that nobody measures: it finds the credit that the worker needs.
 const WARM_UP: u32 = 20_000;
@@ -128,7 +128,7 @@ async fn one(context: &mut Context, args: &BenchArgs, durability: Durability) ->
     context.close().await;
     drop(gang);
     let beside = match args.noisy {
-        Some(queued) => Some(beside_a_flood(context, args, durability, queued).await?),
+        Some(queued) => Some(flood::beside(context, args, durability, queued).await?),
         None => None,
     };
     Ok(Measured {
@@ -164,7 +164,7 @@ async fn beside_half(
     figures
 }
 
-async fn connect(context: &mut Context, gang: &Gang, window: usize) -> Result<Client, Exit> {
+pub(super) async fn connect(context: &mut Context, gang: &Gang, window: usize) -> Result<Client, Exit> {
     context
         .client_with(|config| {
             config.endpoint = gang.clients.clone();
@@ -173,7 +173,7 @@ async fn connect(context: &mut Context, gang: &Gang, window: usize) -> Result<Cl
         .await
 }
 
-fn silent() -> indicatif::ProgressBar {
+pub(super) fn silent() -> indicatif::ProgressBar {
     indicatif::ProgressBar::hidden()
 }
 
@@ -185,36 +185,13 @@ fn count(counters: &BTreeMap<String, u64>, name: &str) -> u64 {
     counters.get(name).copied().unwrap_or_default()
 }
 
-/// The same load on a new broker, on which another client has so many tasks queued before the workers come,
-/// and hands in more as they settle.
-async fn beside_a_flood(
-    context: &mut Context,
-    args: &BenchArgs,
-    durability: Durability,
-    queued: u32,
-) -> Result<Figures, Exit> {
-    let mut gang = Gang::start(durability, &args.data, u64::from(queued) + u64::from(args.tasks))?;
-    let load = args.load();
-    let other = connect(context, &gang, queued as usize + args.batch as usize).await?;
-    // Tasks enter the window by batches, so that the last of them must fit whole.
-    let window = queued as usize + args.batch as usize;
-    let flood = Load { tasks: queued.saturating_mul(4), window, ..load.clone() };
-    let mut flood = Run::start(&other, flood)?;
-    flood.until_accepted(queued, &silent()).await?;
-    let client = connect(context, &gang, load.window).await?;
-    gang.add_workers(args.workers, args.slots)?;
-    until_served(context, &client, &load.kind, args.workers).await?;
-    // It goes on while the other is measured: somebody has to take its outcomes out for it to hand in more.
-    let flooding = tokio::spawn(async move { flood.finish(&silent()).await });
-    let figures = Run::start(&client, load)?.finish(&silent()).await;
-    flooding.abort();
-    other.close().await;
-    context.close().await;
-    figures
-}
-
 /// Waits until the workers have come.
-async fn until_served(context: &Context, client: &Client, kind: &str, workers: u32) -> Result<(), Exit> {
+pub(super) async fn until_served(
+    context: &Context,
+    client: &Client,
+    kind: &str,
+    workers: u32,
+) -> Result<(), Exit> {
     let begin = Instant::now();
     loop {
         let status = context.answer(client.status()).await?;
