@@ -11,7 +11,6 @@
 
 use std::collections::BTreeSet;
 
-use ganger_common::message::Durability;
 use ganger_common::{Attempt, AttemptEnd, Outcome, TaskId, WorkerId};
 
 use super::Violation;
@@ -44,11 +43,9 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
         let (line, event) = match step {
             Step::Life(life) => {
                 fences.settled.recover(life.recovered);
-                // Without a journal it does not know either that the task was let go: whoever had an attempt of
-                // it may bring its end, and the client its task.
-                if view.facts.durability == Durability::Memory {
-                    fences.take_up(std::mem::take(&mut forgotten));
-                }
+                // Leases are not written down. To a later life, whoever had an attempt of a task that was let go
+                // may bring its end when the id has been taken anew.
+                fences.take_up(std::mem::take(&mut forgotten));
                 continue;
             }
             Step::Forgotten => {
@@ -135,12 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn a_life_without_a_journal_does_not_know_what_the_one_before_let_go() {
-        let mut script = Script::memory();
-        script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
-        script.append_settled(1, Outcome::Failed, 1).append(Fact::Forgotten(0, 9)).lose_and_restart();
-        script.accept(1).report(1, 1, 1, AttemptEnd::Failed).attempt_ended(1, 1, 1, AttemptEnd::Failed);
-        script.passes(super::check);
+    fn a_later_life_cannot_tell_the_leases_of_what_an_earlier_one_let_go() {
+        for mut script in [Script::memory(), Script::journal()] {
+            script.submit(1).accept(1).give(1, 1, 1).report(1, 1, 1, AttemptEnd::Failed);
+            script.append_settled(1, Outcome::Failed, 1).append(Fact::Forgotten(0, 9)).sync().restart();
+            script.accept(1).report(1, 1, 1, AttemptEnd::Failed).attempt_ended(1, 1, 1, AttemptEnd::Failed);
+            script.passes(super::check);
+        }
     }
 
     #[test]

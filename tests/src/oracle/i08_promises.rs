@@ -55,6 +55,8 @@ struct Journal<'a> {
     given: BTreeMap<(TaskId, Attempt, WorkerId), Epoch>,
     /// The same of those whose end a worker has reported in this life.
     heard: BTreeMap<(TaskId, Attempt, WorkerId), Epoch>,
+    /// Who has brought a lease of which task to this life, perhaps of an earlier attempt.
+    brought: BTreeSet<(TaskId, WorkerId)>,
     /// The newest lease of each task, of all lives.
     newest: BTreeMap<TaskId, LeaseId>,
     /// The highest attempt of each task whose end is on record.
@@ -115,10 +117,13 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                 journal.note_lease(*lease, *incarnation);
                 early.push((line, *lease));
             }
-            Event::LeaseBrought { lease, incarnation, .. } => journal.note_lease(*lease, *incarnation),
+            Event::LeaseBrought { lease, incarnation, .. } => {
+                journal.note_lease(*lease, *incarnation);
+                journal.brought.insert((lease.task, *incarnation));
+            }
             Event::EndReported { worker, incarnation, lease, end, result, .. } => {
                 let accepted = journal.accepted.get(&lease.task).copied();
-                let is_heir = journal.is_heir(*lease);
+                let is_heir = journal.is_heir(*lease, *incarnation);
                 let (incarnation, end, result, at) = (*incarnation, *end, *result, entry.at);
                 let report = Report { incarnation, end, result, accepted, is_heir, at };
                 journal.reports.entry((*worker, *lease)).or_insert(report);
@@ -207,8 +212,11 @@ impl<'a> Journal<'a> {
     }
 
     /// Whether the end of an attempt of an earlier life is no later than it would have been there.
-    fn is_heir(&self, lease: LeaseId) -> bool {
-        lease.epoch != self.epoch
+    fn is_heir(&self, lease: LeaseId, worker: WorkerId) -> bool {
+        let of_task = self.brought.range((lease.task, WorkerId::from_bytes([0; 16]))..);
+        let mut rivals = of_task.take_while(|(task, _)| *task == lease.task).map(|(_, rival)| *rival);
+        rivals.all(|rival| rival == worker)
+            && lease.epoch != self.epoch
             && self.newest.get(&lease.task) == Some(&lease)
             && self.booked.get(&lease.task).is_none_or(|booked| *booked < lease.attempt)
             && !self.settled.contains_key(&lease.task)

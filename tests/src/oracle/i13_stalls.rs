@@ -33,7 +33,9 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
                 had.insert((lease.task, lease.attempt), *incarnation);
                 None
             }
-            Event::Appended { fact: Fact::AttemptEnded { task, worker, end, .. }, .. } => {
+            Event::Appended { fact: Fact::AttemptEnded { task, attempt, worker, end }, .. } => {
+                // Whoever brought an attempt of this number from an earlier life may not have had it in this.
+                had.insert((*task, *attempt), *worker);
                 matches!(end, AttemptEnd::Lost | AttemptEnd::Crashed).then_some((*task, *worker))
             }
             Event::Appended { fact: Fact::Settled { task, outcome: Outcome::Dead, attempt, .. }, .. } => {
@@ -98,6 +100,15 @@ mod tests {
         let mut script = given();
         script.wait_ms(5_000).append_settled(1, Outcome::Dead, 1);
         script.fails(super::check, "I13", "given up");
+    }
+
+    #[test]
+    fn whoever_brings_an_attempt_that_was_given_to_another_is_not_the_one_who_is_lost() {
+        let mut script = given();
+        script.worker(2, 1).cut(1).wait_ms(2_000);
+        let old = script.lease(1, 1);
+        script.bring(2, old).attempt_ended(1, 1, 1, AttemptEnd::Crashed).append_settled(1, Outcome::Dead, 1);
+        script.passes(super::check);
     }
 
     #[test]

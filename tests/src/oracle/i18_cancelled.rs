@@ -31,6 +31,8 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
     // than the next task.
     let mut asks = BTreeSet::new();
     let mut is_gone = false;
+    // What settled it last, and what somebody asked to try again after: that may still be on its way.
+    let (mut last, mut retried) = (None, BTreeSet::new());
     for step in view.steps(story) {
         let (line, event) = match step {
             Step::Life(_) => {
@@ -62,7 +64,15 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
                 cancelled |= asks.contains(&(*client, *ask));
                 None
             }
-            Event::Appended { fact: Fact::Settled { outcome, .. }, .. } => Some(*outcome),
+            Event::Appended { fact: Fact::Settled { outcome, attempt, .. }, .. } => {
+                last = Some((*outcome, *attempt));
+                Some(*outcome)
+            }
+            Event::Appended { fact: Fact::Retried(_), .. } => {
+                retried.extend(last);
+                None
+            }
+            Event::OutcomeHeard { outcome, attempt, .. } if retried.contains(&(*outcome, *attempt)) => None,
             Event::OutcomeHeard { outcome, .. } => Some(*outcome),
             Event::Audited { outcome: Some(outcome), .. } => Some(*outcome),
             _ => None,
@@ -101,6 +111,16 @@ mod tests {
         let mut script = cancelled(Script::journal());
         script.settle(1, Outcome::Succeeded);
         script.fails(super::check, "I18", "after it was cancelled");
+    }
+
+    #[test]
+    fn an_outcome_from_before_a_retry_may_come_late() {
+        let mut script = Script::journal();
+        script.submit(1).accept(1).settle(1, Outcome::Failed).append(Fact::Retried(id(1)));
+        script.push(Event::CancelAsked { client: CLIENT, ask: 1, task: id(1) });
+        script.append_settled(1, Outcome::Cancelled, 2).sync();
+        script.promise(crate::sim::log::Promise::Cancelled(id(1))).hear(1, Outcome::Failed, 1, 0);
+        script.passes(super::check);
     }
 
     #[test]

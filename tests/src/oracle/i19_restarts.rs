@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use ganger_common::message::Durability;
-use ganger_common::{AttemptEnd, TaskId};
+use ganger_common::{AttemptEnd, TaskId, WorkerId};
 
 use super::Violation;
 use super::view::{Kept, LifeSpan, Step, Story, View};
@@ -32,7 +32,7 @@ struct Survivor {
     ended: Kept<u32>,
     /// What was given out or adopted in this life.
     given: bool,
-    adopted: Option<LeaseId>,
+    adopted: Option<(LeaseId, WorkerId)>,
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
@@ -69,7 +69,7 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
 
 impl Survivor {
     fn objection(&self, event: &Event, has_limit: bool) -> Option<String> {
-        let adopted = self.adopted?;
+        let (adopted, _) = self.adopted?;
         match event {
             Event::LeaseGiven { lease, .. } => {
                 Some(format!("{lease:?} is given out; {adopted:?} came back and still runs"))
@@ -98,7 +98,7 @@ impl Survivor {
                 _ => {}
             },
             Event::LeaseGiven { .. } => self.given = true,
-            Event::LeaseBrought { lease, started: true, .. } => {
+            Event::LeaseBrought { lease, incarnation, started: true, .. } => {
                 let Some(life) = life else { return };
                 let window = ganger_common::limits::REATTACH_WINDOW - MARGIN;
                 let since = Duration::from_micros(view.at(line).0 - view.at(life.up).0);
@@ -106,14 +106,17 @@ impl Survivor {
                 let is_open = !self.accepted.is_empty() && self.settled.is_empty();
                 if lease.epoch != life.epoch && since < window && is_new && is_open && !self.given {
                     self.given = true;
-                    self.adopted = Some(*lease);
+                    self.adopted = Some((*lease, *incarnation));
                 }
             }
-            Event::EndReported { lease, end, .. } if self.adopted == Some(*lease) => {
+            Event::EndReported { lease, incarnation, end, .. }
+                if self.adopted == Some((*lease, *incarnation)) =>
+            {
                 // What follows is for I5 and I7; a result must settle it.
                 self.adopted = self.adopted.filter(|_| *end == AttemptEnd::Succeeded);
             }
-            // A late success of an older attempt settles the task, and recalls this one.
+            // A late success of an older attempt settles the task, and recalls this one. It has the same number
+            // when the task was let go in between.
             Event::EndReported { end: AttemptEnd::Succeeded, .. } => self.adopted = None,
             // A session that comes anew without it has lost it.
             Event::WorkerKilled { .. } => self.adopted = None,
@@ -128,7 +131,7 @@ mod tests {
 
     use crate::oracle::script::*;
     use crate::sim::Event;
-    use crate::sim::log::LeaseId;
+    use crate::sim::log::{LeaseId, WorkerNo};
 
     fn brought() -> (Script, LeaseId) {
         let mut script = Script::journal();
@@ -146,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn a_late_success_of_another_with_the_same_number_recalls_it() {
+        let (mut script, lease) = brought();
+        script.report_lease(2, lease, AttemptEnd::Succeeded);
+        let life = script.life();
+        script.push(Event::CancelSent { life, worker: WorkerNo(1), lease, stale: true });
+        script.passes(super::check);
+    }
+
+    #[test]
     fn a_task_that_runs_must_not_be_given_to_another() {
         let (mut script, _) = brought();
         script.wait_ms(6_000).give(1, 2, 2);
@@ -156,7 +168,7 @@ mod tests {
     fn a_run_that_came_back_is_not_stale() {
         let (mut script, lease) = brought();
         let life = script.life();
-        let worker = crate::sim::log::WorkerNo(1);
+        let worker = WorkerNo(1);
         script.push(Event::CancelSent { life, worker, lease, stale: true });
         script.fails(super::check, "I19", "is stale");
     }

@@ -83,6 +83,17 @@ fn a_failure_of_the_last_life_is_not_stale_while_nobody_else_has_the_task() {
 }
 
 #[test]
+fn a_failure_of_the_last_life_is_stale_when_another_brought_an_earlier_attempt() {
+    let mut script = Script::memory();
+    script.submit(1).accept(1).give(1, 1, 1);
+    let first = script.lease(1, 1);
+    script.attempt_ended(1, 1, 1, AttemptEnd::Lost).give(1, 2, 2);
+    let second = script.lease(1, 2);
+    script.restart().bring(1, first).accept(1).report_lease(2, second, AttemptEnd::Failed).stale(2, second);
+    script.passes(super::check);
+}
+
+#[test]
 fn a_failure_is_stale_when_its_task_was_cancelled_in_the_turn_in_which_it_came() {
     let mut script = Script::journal();
     script.submit(1).accept(1).give(1, 1, 1);
