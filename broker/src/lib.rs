@@ -10,7 +10,7 @@
 //! - [`journal`]: where records go. `writer`: the thread on which they do. `publisher`: what goes out on PUB.
 //! - [`entrance`]: what stands before the sockets. `keys`: who may do what.
 //! - `recovery`: from a data directory to a state. `running`: a broker on a thread of its own. `seat`: which
-//!   thread its loop is on.
+//!   thread its loop is on. [`memory`]: what the allocator does with large blocks.
 
 pub mod args;
 mod asks;
@@ -23,6 +23,7 @@ pub mod error;
 pub mod journal;
 mod keys;
 mod kinds;
+pub mod memory;
 mod outbox;
 mod publisher;
 mod recovery;

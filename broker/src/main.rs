@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return refuse_flags(&error),
     };
+    ganger_broker::memory::give_large_blocks_back();
     let result = Config::from_args(args).and_then(|config| {
         log_to_stderr(&config);
         serve(config)
