@@ -58,7 +58,14 @@ fn follow(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Sto
             }
             Step::Forgotten => survivor = Survivor::default(),
             Step::Line(line, event) => {
-                if let Some(what) = survivor.objection(event, has_limit) {
+                // Cancelled, or settled by another, in the turn in which it came: the records come last in the log.
+                let is_settled = |(other, event): (usize, &Event)| {
+                    view.at(other) == view.at(line)
+                        && matches!(event, Event::Appended { fact: Fact::Settled { .. }, .. })
+                };
+                if let Some(what) = survivor.objection(event, has_limit)
+                    && !view.lines(story).any(is_settled)
+                {
                     view.report(found, NAME, task, line, &what);
                 }
                 survivor.note(view, life.as_ref(), line, event);
@@ -145,6 +152,15 @@ mod tests {
     fn a_run_that_goes_on_and_settles_passes() {
         let (mut script, lease) = brought();
         script.wait_ms(9_000).report_lease(1, lease, AttemptEnd::Succeeded).settle(1, Outcome::Succeeded);
+        script.passes(super::check);
+    }
+
+    #[test]
+    fn a_cancellation_in_the_turn_in_which_it_comes_stops_it() {
+        let (mut script, lease) = brought();
+        let life = script.life();
+        script.push(Event::CancelSent { life, worker: WorkerNo(1), lease, stale: true });
+        script.at_once().append_settled(1, Outcome::Cancelled, 0);
         script.passes(super::check);
     }
 
