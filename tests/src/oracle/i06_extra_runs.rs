@@ -42,8 +42,8 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 
 /// Every lease that ran, with the place where it was given out.
 fn runs(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story<'_>) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
     let mut given = Vec::new();
+    let mut started = Vec::new();
     let mut ran = BTreeSet::new();
     for (line, event) in view.lines(story) {
         match event {
@@ -52,18 +52,24 @@ fn runs(view: &View<'_>, found: &mut Vec<Violation>, task: TaskId, story: &Story
                 if !ran.insert((*incarnation, *lease)) && !view.is_forgotten(task, 0..line) {
                     view.report(found, NAME, task, line, &format!("{lease:?} runs twice at one worker"));
                 }
-                // An id that was let go and taken anew has leases of the same number: they run in their order.
-                let is_same = |run: &&Run| run.incarnation == *incarnation && run.lease == *lease;
-                let before = runs.iter().filter(is_same).count();
-                let mut places = given.iter().filter(|(_, who, what)| who == incarnation && what == lease);
-                let place = places.clone().nth(before).or_else(|| places.next_back());
-                let given = place.map_or(line, |(line, _, _)| *line);
-                runs.push(Run { given, incarnation: *incarnation, lease: *lease });
+                started.push((line, *incarnation, *lease));
             }
             _ => {}
         }
     }
-    runs
+    started.into_iter().rev().map(|run| placed(&mut given, run)).collect()
+}
+
+/// Where the lease of a run was given out: the latest place before it that no later run has taken.
+///
+/// An id that was let go and taken anew has leases of the same number, which run in their order, or are
+/// lost on their way.
+fn placed(given: &mut Vec<(usize, WorkerId, LeaseId)>, run: (usize, WorkerId, LeaseId)) -> Run {
+    let (line, incarnation, lease) = run;
+    let is_its =
+        |place: &(usize, WorkerId, LeaseId)| place.0 < line && (place.1, place.2) == (incarnation, lease);
+    let place = given.iter().rposition(is_its).map(|at| given.remove(at).0);
+    Run { given: place.unwrap_or(line), incarnation, lease }
 }
 
 fn has_cause(view: &View<'_>, story: &Story<'_>, first: Run, second: Run) -> bool {
@@ -113,6 +119,17 @@ mod tests {
         script.submit(1).accept(1).give(1, 1, 1).append_settled(1, Outcome::Cancelled, 1);
         script.append(crate::sim::log::Fact::Forgotten(9, 0)).accept(1).give(1, 1, 1);
         script.begin(1, 1, 1).finish(1, 1, 1).begin(1, 1, 1);
+        script.passes(super::check);
+    }
+
+    #[test]
+    fn a_lease_that_was_lost_on_its_way_is_not_that_of_a_later_task_of_the_same_id() {
+        let mut script = Script::journal();
+        let forgotten = || crate::sim::log::Fact::Forgotten(9, 0);
+        script.submit(1).accept(1).give(1, 1, 1).begin(1, 1, 1).append_settled(1, Outcome::Succeeded, 1);
+        script.append(forgotten()).accept(1).give(1, 1, 1).give(1, 2, 1).begin(1, 2, 1);
+        script.append_settled(1, Outcome::Succeeded, 2).append(forgotten());
+        script.accept(1).give(1, 1, 1).begin(1, 1, 1);
         script.passes(super::check);
     }
 
