@@ -32,6 +32,8 @@ impl Gang {
             anywhere,
             "--knowledge",
             anywhere,
+            "--http",
+            "none",
             "--log",
             "warn",
         ]);
