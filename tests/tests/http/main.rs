@@ -1,0 +1,10 @@
+//! The HTTP side of a broker, as programs, operators, Prometheus and strangers meet it: real processes, and a
+//! client that says exactly what a test wants said.
+
+mod house;
+mod knowledge;
+mod operating;
+mod pages;
+mod refusals;
+mod rights;
+mod submitting;
