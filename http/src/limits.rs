@@ -21,6 +21,8 @@ pub const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Tasks whose outcomes are waited for, over all requests: each is a place at a client.
 pub const WAITS_MAX: usize = 65_536;
+/// Whoever follows a task hears something at least this often, so that neither end takes the other for gone.
+pub const EVENTS_PAUSE: Duration = Duration::from_secs(15);
 /// Longest wait for outcomes.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long the broker may take to answer.

@@ -1,6 +1,7 @@
 //! The routes, and their description.
 
 mod dead;
+mod events;
 mod knowledge;
 mod publish;
 mod status;
@@ -21,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::model::{DeadFilter, Problem, Shown};
+use crate::model::{DeadFilter, Ended, Missed, Partial, Problem, Progress, Shown};
 use crate::refusal::Refusal;
 use crate::{gate, metrics};
 
@@ -29,7 +30,7 @@ use crate::{gate, metrics};
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Ganger", description = "Hand out work, and see to it. See docs/http.md."),
-    components(schemas(Problem, Shown, Durability, StateFilter, DeadFilter)),
+    components(schemas(Problem, Shown, Durability, StateFilter, DeadFilter, Ended, Missed, Partial, Progress)),
     modifiers(&Token)
 )]
 struct Page;
@@ -81,6 +82,7 @@ fn routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(tasks::retry))
         .routes(routes!(tasks::explain))
         .routes(routes!(tasks::result))
+        .routes(routes!(events::follow))
         .routes(routes!(workers::list))
         .routes(routes!(workers::drain))
         .routes(routes!(status::kinds))

@@ -14,8 +14,8 @@ pub(crate) use listing::{
     WorkerRows,
 };
 pub(crate) use task::{
-    Accepted, AcceptedBatch, AcceptedItem, Batch, Ended, Handed, OneOrMany, TOO_MANY, Task, TaskResult,
-    WaitParams,
+    Accepted, AcceptedBatch, AcceptedItem, Batch, Ended, Handed, Missed, OneOrMany, Partial, Progress,
+    TOO_MANY, Task, TaskResult, WaitParams,
 };
 
 use ganger_common::TaskId;

@@ -58,6 +58,9 @@ pub(crate) struct Options {
     backoff_ms: Option<u64>,
     /// Only on a worker that has applied this knowledge revision.
     knowledge: Option<Revision>,
+    /// Its worker tells how far it is, for whoever follows it.
+    #[serde(default)]
+    events: bool,
 }
 
 impl From<Options> for TaskOptions {
@@ -71,6 +74,7 @@ impl From<Options> for TaskOptions {
             crash_limit: options.crash_limit,
             backoff_ms: options.backoff_ms,
             knowledge: options.knowledge,
+            events: options.events,
             // The outcome is kept, and asked for by whoever wants it: a submitter over HTTP has no stream.
             detached: true,
             ..Self::default()
@@ -203,4 +207,35 @@ pub(crate) struct WaitParams {
     /// Wait so long for outcomes, such as `10s`; 60 s at most.
     #[param(value_type = Option<String>)]
     pub(crate) wait: Option<Span>,
+}
+
+/// How far a task is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Progress {
+    /// The attempt that says so.
+    pub(crate) attempt: Attempt,
+    /// From 0 to 1; absent when the handler cannot know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fraction: Option<f32>,
+    /// What to tell a person.
+    pub(crate) text: String,
+}
+
+/// A part of a task's result.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Partial {
+    /// The attempt that says so: a newer one begins anew.
+    pub(crate) attempt: Attempt,
+    /// The number of the part within its attempt; a gap shows parts that were dropped.
+    pub(crate) index: u64,
+    /// The part, shown as results are.
+    #[serde(flatten)]
+    pub(crate) data: Shown,
+}
+
+/// Events that were not read in time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Missed {
+    /// How many.
+    pub(crate) count: u64,
 }
