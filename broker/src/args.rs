@@ -10,7 +10,7 @@ use ganger_transport::Endpoint;
 
 use crate::settings::{Given, Origin, parse};
 use crate::values::{
-    LogFormat, count, durability, endpoint, file, filter, log_format, path, size, span, switch,
+    HttpAt, LogFormat, count, durability, endpoint, file, filter, http, log_format, path, size, span, switch,
 };
 
 macro_rules! settings {
@@ -35,6 +35,10 @@ macro_rules! settings {
             /// [env: GANGER_ACCEPT_LOSS]
             #[arg(long)]
             pub accept_loss: bool,
+            /// Serve HTTP to other machines although it is not encrypted: the way there is safe, a tunnel or a
+            /// proxy with TLS [env: GANGER_HTTP_CLEARTEXT]
+            #[arg(long)]
+            pub http_cleartext: bool,
             /// Leave out the door, which checks what strangers send; only where nobody but this machine can
             /// connect, and only to measure it [env: GANGER_DIRECT]
             #[arg(long)]
@@ -57,19 +61,21 @@ macro_rules! settings {
             pub(crate) insecure: Option<Given<bool>>,
             pub(crate) accept_loss: Option<Given<bool>>,
             pub(crate) direct: Option<Given<bool>>,
+            pub(crate) http_cleartext: Option<Given<bool>>,
             $(pub(crate) $name: Option<Given<$ty>>,)+
         }
 
         impl Settings {
             /// The names of all settings, as they stand in a file.
             #[cfg(test)]
-            pub(crate) const NAMES: &[&str] = &["insecure", "accept_loss", "direct", $(stringify!($name)),+];
+            pub(crate) const NAMES: &[&str] = &["insecure", "accept_loss", "direct", "http_cleartext", $(stringify!($name)),+];
 
             pub(crate) fn from_flags(args: Args) -> Self {
                 Self {
                     insecure: args.insecure.then_some(Given { value: true, origin: Origin::Flag }),
                     accept_loss: args.accept_loss.then_some(Given { value: true, origin: Origin::Flag }),
                     direct: args.direct.then_some(Given { value: true, origin: Origin::Flag }),
+                    http_cleartext: args.http_cleartext.then_some(Given { value: true, origin: Origin::Flag }),
                     $($name: args.$name.map(|value| Given { value, origin: Origin::Flag }),)+
                 }
             }
@@ -80,6 +86,7 @@ macro_rules! settings {
                     insecure: from_variable("GANGER_INSECURE", &get, switch)?,
                     accept_loss: from_variable("GANGER_ACCEPT_LOSS", &get, switch)?,
                     direct: from_variable("GANGER_DIRECT", &get, switch)?,
+                    http_cleartext: from_variable("GANGER_HTTP_CLEARTEXT", &get, switch)?,
                     $($name: from_variable($env, &get, $read)?,)+
                 })
             }
@@ -95,6 +102,9 @@ macro_rules! settings {
                 if name == "direct" {
                     return Some(parse(name, text, origin, switch).map(|given| self.direct = Some(given)));
                 }
+                if name == "http-cleartext" {
+                    return Some(parse(name, text, origin, switch).map(|given| self.http_cleartext = Some(given)));
+                }
                 $(if is_named(stringify!($name), name) {
                     return Some(parse(name, text, origin, $read).map(|given| self.$name = Some(given)));
                 })+
@@ -107,6 +117,7 @@ macro_rules! settings {
                     insecure: self.insecure.or(there.insecure),
                     accept_loss: self.accept_loss.or(there.accept_loss),
                     direct: self.direct.or(there.direct),
+                    http_cleartext: self.http_cleartext.or(there.http_cleartext),
                     $($name: self.$name.or(there.$name),)+
                 }
             }
@@ -117,6 +128,7 @@ macro_rules! settings {
                     "insecure" => self.insecure.as_ref().map(|given| &given.origin),
                     "accept-loss" => self.accept_loss.as_ref().map(|given| &given.origin),
                     "direct" => self.direct.as_ref().map(|given| &given.origin),
+                    "http-cleartext" => self.http_cleartext.as_ref().map(|given| &given.origin),
                     $(_ if is_named(stringify!($name), name) => {
                         self.$name.as_ref().map(|given| &given.origin)
                     })+
@@ -135,6 +147,8 @@ settings! {
     workers: Endpoint = endpoint, "ENDPOINT", "GANGER_WORKERS", "tcp://127.0.0.1:7711";
     /// Where knowledge and broadcasts are published
     knowledge: Endpoint = endpoint, "ENDPOINT", "GANGER_KNOWLEDGE", "tcp://127.0.0.1:7712";
+    /// Where HTTP is served, as in 127.0.0.1:0 or none; see docs/http.md
+    http: HttpAt = http, "ADDRESS", "GANGER_HTTP", "127.0.0.1:7713";
     /// What an acknowledgement means: memory, as safe as this process, or journal, as safe as the disk
     durability: Durability = durability, "LEVEL", "GANGER_DURABILITY", "journal";
     /// Where the journal is; made when it is not there

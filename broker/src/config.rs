@@ -1,5 +1,6 @@
 //! What the settings mean, checked.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,10 @@ pub struct Config {
     pub workers: Endpoint,
     /// Where knowledge is published.
     pub knowledge: Endpoint,
+    /// Where HTTP is served, if it is.
+    pub http: Option<SocketAddr>,
+    /// Serving it to other machines without encryption is meant.
+    pub http_cleartext: bool,
     /// What an acknowledgement means.
     pub durability: Durability,
     /// Where the journal is.
@@ -48,6 +53,8 @@ pub const CLIENTS_PORT: u16 = 7710;
 pub const WORKERS_PORT: u16 = 7711;
 /// Port at which knowledge is published.
 pub const KNOWLEDGE_PORT: u16 = 7712;
+/// Port at which HTTP is served.
+pub const HTTP_PORT: u16 = 7713;
 /// How long a drain lets running tasks go on.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// Where the journal is.
@@ -68,6 +75,8 @@ impl Default for Config {
             clients: local(CLIENTS_PORT),
             workers: local(WORKERS_PORT),
             knowledge: local(KNOWLEDGE_PORT),
+            http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
+            http_cleartext: false,
             durability: Durability::Journal,
             data: PathBuf::from(DATA),
             accept_loss: false,
@@ -85,13 +94,14 @@ impl Default for Config {
 type Broken = (&'static str, String);
 
 impl Config {
-    /// A broker on free ports of this machine that leaves nothing behind, for tests and demonstrations.
+    /// A broker on free ports of this machine, without HTTP, that leaves nothing behind, for tests and demonstrations.
     pub fn on_free_ports() -> Self {
         let default = Self::default();
         Self {
             clients: default.clients.with_port(0),
             workers: default.workers.with_port(0),
             knowledge: default.knowledge.with_port(0),
+            http: None,
             durability: Durability::Memory,
             ..default
         }
@@ -147,6 +157,8 @@ impl Config {
             clients: or(settings.clients, default.clients),
             workers: or(settings.workers, default.workers),
             knowledge: or(settings.knowledge, default.knowledge),
+            http: settings.http.map_or(default.http, |given| given.value.0),
+            http_cleartext: or(settings.http_cleartext, default.http_cleartext),
             durability: or(settings.durability, default.durability),
             data: or(settings.data, default.data),
             accept_loss: or(settings.accept_loss, default.accept_loss),
@@ -176,7 +188,7 @@ impl Config {
         let rules = self.time_rules().into_iter().chain(self.limit_rules());
         let rule = rules.into_iter().find(|(holds, ..)| !holds);
         let broken = rule.map(|(_, name, allowed)| (name, allowed.to_owned()));
-        broken.or_else(|| self.check_keys()).or_else(|| self.check_reach())
+        broken.or_else(|| self.check_keys()).or_else(|| self.check_reach()).or_else(|| self.check_http())
     }
 
     fn time_rules(&self) -> [(bool, &'static str, &'static str); 8] {
@@ -256,6 +268,21 @@ impl Config {
              step); or let everybody in, unencrypted, with --insecure"
         );
         Some((name, allowed))
+    }
+
+    /// HTTP has no encryption of its own: beyond this machine somebody must have said that it needs none, and
+    /// then tokens say who may do what.
+    fn check_http(&self) -> Option<Broken> {
+        let address = self.http.filter(|address| !address.ip().is_loopback())?;
+        if self.insecure || (self.http_cleartext && self.entrance.secret_key.is_some()) {
+            return None;
+        }
+        let allowed = format!(
+            "addresses of this machine for itself, which {address} is not; or keys and tokens (--secret-key, \
+             --authorised-keys) together with --http-cleartext, behind a tunnel or a proxy with TLS \
+             (docs/http.md); or none; or let everybody in, unencrypted, with --insecure"
+        );
+        Some(("http", allowed))
     }
 
     /// The first setting by which other machines can connect.

@@ -8,7 +8,7 @@
 //! - `convert`: messages to inputs, effects to messages. `kinds`: names that many tasks share.
 //! - `outbox`, `asks`: what each peer has not read, and what waits for it. `counters`: what was counted.
 //! - [`journal`]: where records go. `writer`: the thread on which they do. `publisher`: what goes out on PUB.
-//! - [`entrance`]: what stands before the sockets. `keys`: who may do what.
+//! - [`entrance`]: what stands before the sockets. `gateway`: the side door for HTTP. `keys`: who may do what.
 //! - `recovery`: from a data directory to a state. `running`: a broker on a thread of its own. `seat`: which
 //!   thread its loop is on. [`memory`]: what the allocator does with large blocks.
 
@@ -20,6 +20,7 @@ mod convert;
 mod counters;
 pub mod entrance;
 pub mod error;
+mod gateway;
 pub mod journal;
 mod keys;
 mod kinds;
@@ -40,7 +41,7 @@ pub use entrance::Entrance;
 pub use error::BrokerError;
 pub use keys::{KeyFileError, KeyRing};
 pub use running::{Broker, Endpoints, RunningBroker};
-pub use values::LogFormat;
+pub use values::{HttpAt, LogFormat};
 
 /// The shell without the loop around it, for whoever brings a clock and sockets of its own, such as a
 /// simulator.

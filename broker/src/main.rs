@@ -72,13 +72,19 @@ fn refuse_flags(error: &clap::Error) -> ExitCode {
 fn log_to_stderr(config: &Config) {
     // The settings were checked, so this filter is one.
     let mut filter = EnvFilter::try_new(&config.log).unwrap_or_default();
-    // The library tells of every connection, by names that mean nothing here. Whoever wants that asks for it.
-    let is_talkative = filter.max_level_hint().is_none_or(|level| level > LevelFilter::WARN);
-    if is_talkative
-        && !config.log.contains("zeromq")
-        && let Ok(quiet) = "zeromq=warn".parse()
-    {
-        filter = filter.add_directive(quiet);
+    // The library tells of every connection, by names that mean nothing here, and the clients of the gateway
+    // tell of a broker that goes away, which is this one. Whoever wants that asks for it.
+    for (of, quiet, level) in [
+        ("zeromq", "zeromq=warn", LevelFilter::WARN),
+        ("ganger_client", "ganger_client=error", LevelFilter::ERROR),
+    ] {
+        let is_talkative = filter.max_level_hint().is_none_or(|hint| hint > level);
+        if is_talkative
+            && !config.log.contains(of)
+            && let Ok(quiet) = quiet.parse()
+        {
+            filter = filter.add_directive(quiet);
+        }
     }
     let is_terminal = std::io::stderr().is_terminal();
     let lines =
@@ -105,9 +111,11 @@ fn announce(broker: &RunningBroker) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(
         out,
-        "clients {}\nworkers {}\nknowledge {}\nready",
+        "clients {}\nworkers {}\nknowledge {}",
         endpoints.clients, endpoints.workers, endpoints.knowledge
     );
+    let _ = endpoints.http.map(|address| writeln!(out, "http {address}"));
+    let _ = writeln!(out, "ready");
     let _ = out.flush();
 }
 

@@ -1,19 +1,23 @@
 //! A broker on a thread of its own.
 
+use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ganger_common::Epoch;
 use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::message::Durability;
+use ganger_http::Gateway;
+use ganger_transport::mem::MemServer;
 use ganger_transport::zmq::{ZmqPublisher, ZmqServer, let_out};
-use ganger_transport::{Endpoint, Publisher, Server, raise_nofile_limit};
+use ganger_transport::{Endpoint, Joined, Publisher, Server, raise_nofile_limit};
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::entrance::Posts;
 use crate::error::BrokerError;
+use crate::gateway::Porch;
 use crate::journal::MemoryJournal;
 use crate::keys::{KeyRing, Port};
 use crate::recovery::recover;
@@ -35,6 +39,8 @@ pub struct Endpoints {
     pub workers: Endpoint,
     /// For subscribers.
     pub knowledge: Endpoint,
+    /// For HTTP, if it is served.
+    pub http: Option<SocketAddr>,
 }
 
 /// A broker that runs. Dropping it stops it at once, without waiting.
@@ -44,6 +50,7 @@ pub struct RunningBroker {
     keys: Option<KeyRing>,
     stop: mpsc::Sender<Stop>,
     thread: Option<JoinHandle<Result<(), BrokerError>>>,
+    gateway: Option<Gateway>,
 }
 
 impl Broker {
@@ -62,8 +69,16 @@ impl Broker {
                  connects may submit, work and read everything"
             );
         }
+        if keys.is_none()
+            && let Some(address) = config.http.filter(|address| !address.ip().is_loopback())
+        {
+            tracing::warn!(
+                "INSECURE: other machines can reach HTTP at {address}; whoever does may do everything"
+            );
+        }
         raise_nofile_limit();
         let posts = Posts::put_up(&config, keys.clone())?;
+        let (porch, aside) = Porch::open(&config, keys.as_ref())?.unzip();
         let (stop, stopped) = mpsc::channel(4);
         let (listening, is_listening) = std::sync::mpsc::channel();
         let io = |what| move |source| BrokerError::Io { what, source };
@@ -75,7 +90,7 @@ impl Broker {
             .name("ganger-broker".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let ran = seat::run(|seat| run(config, posts, seat, listening, stopped)).await;
+                    let ran = seat::run(|seat| run(config, posts, aside, seat, listening, stopped)).await;
                     let_out(LINGER).await;
                     ran.map_err(io("cannot start the loop's second thread"))?
                 })
@@ -86,7 +101,10 @@ impl Broker {
             source: std::io::Error::other("no answer"),
         });
         match endpoints {
-            Ok(endpoints) => Ok(RunningBroker { endpoints, keys, stop, thread: Some(thread) }),
+            Ok(endpoints) => {
+                let broker = RunningBroker { endpoints, keys, stop, thread: Some(thread), gateway: None };
+                broker.serving(porch)
+            }
             // It did not come so far.
             Err(silence) => match thread.join() {
                 Ok(Err(error)) => Err(error),
@@ -98,6 +116,13 @@ impl Broker {
 }
 
 impl RunningBroker {
+    /// Lets in whoever comes over HTTP. If that fails the broker ends, as any that was dropped.
+    fn serving(mut self, porch: Option<Porch>) -> Result<Self, BrokerError> {
+        self.gateway = porch.map(Porch::start).transpose()?;
+        self.endpoints.http = self.gateway.as_ref().map(Gateway::address);
+        Ok(self)
+    }
+
     /// Where it listens, with the ports that the system chose.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
@@ -123,7 +148,10 @@ impl RunningBroker {
     /// # Errors
     /// What ended it.
     pub fn join(mut self) -> Result<(), BrokerError> {
-        match self.thread.take().map(JoinHandle::join) {
+        let ended = self.thread.take().map(JoinHandle::join);
+        // Last, so that requests that wait for what a drain lets finish have their answers.
+        self.gateway.take().into_iter().for_each(Gateway::stop);
+        match ended {
             Some(Ok(result)) => result,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => Ok(()),
@@ -144,24 +172,26 @@ type Listening = std::sync::mpsc::Sender<Endpoints>;
 async fn run(
     config: Config,
     posts: Posts,
+    aside: Option<MemServer>,
     seat: Seat,
     listening: Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
     match config.durability {
-        Durability::Memory => run_in_memory(config, &posts, seat, &listening, stop).await,
-        Durability::Journal => run_on_disk(config, &posts, seat, &listening, stop).await,
+        Durability::Memory => run_in_memory(config, &posts, aside, seat, &listening, stop).await,
+        Durability::Journal => run_on_disk(config, &posts, aside, seat, &listening, stop).await,
     }
 }
 
 async fn run_in_memory(
     config: Config,
     posts: &Posts,
+    aside: Option<MemServer>,
     seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
-    let (sockets, endpoints) = bind(&config, posts).await?;
+    let (sockets, endpoints) = bind(&config, posts, aside).await?;
     let settings = ganger_scheduler::Config {
         knowledge_port: endpoints.knowledge.port().unwrap_or(0),
         ..scheduler_config(&config)
@@ -177,13 +207,14 @@ async fn run_in_memory(
 async fn run_on_disk(
     config: Config,
     posts: &Posts,
+    aside: Option<MemServer>,
     seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
     let clock = Clock::start();
     let recovered = recover(&config, scheduler_config(&config), clock.now())?;
-    let (sockets, endpoints) = bind(&config, posts).await?;
+    let (sockets, endpoints) = bind(&config, posts, aside).await?;
     let (scheduler, journal) = recovered.begin(clock.now(), endpoints.knowledge.port().unwrap_or(0));
     let writer = Writer::start(journal)?;
     let progress = writer.progress();
@@ -198,7 +229,8 @@ async fn run_on_disk(
 async fn bind(
     config: &Config,
     posts: &Posts,
-) -> Result<(Sockets<ZmqServer, ZmqPublisher>, Endpoints), BrokerError> {
+    aside: Option<MemServer>,
+) -> Result<(Sockets<Joined<ZmqServer>, ZmqPublisher>, Endpoints), BrokerError> {
     let failed = |flag| move |source| BrokerError::Bind { flag, source };
     let clients = posts.server(&config.clients, Port::Clients).await.map_err(failed("--clients"))?;
     let workers = posts.server(&config.workers, Port::Workers).await.map_err(failed("--workers"))?;
@@ -207,7 +239,9 @@ async fn bind(
         clients: clients.endpoint().clone(),
         workers: workers.endpoint().clone(),
         knowledge: knowledge.endpoint().clone(),
+        http: None,
     };
+    let (clients, workers) = (Joined::new(clients, aside), Joined::new(workers, None));
     Ok((Sockets { clients, workers, knowledge }, endpoints))
 }
 

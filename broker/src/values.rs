@@ -1,5 +1,6 @@
 //! How single settings are written. Each function's error says what would be right.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,6 +17,21 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for programs.
     Json,
+}
+
+/// Where HTTP is served, if it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HttpAt(pub Option<SocketAddr>);
+
+/// An address with a port, or `none`.
+pub(crate) fn http(text: &str) -> Result<HttpAt, String> {
+    if text == "none" {
+        return Ok(HttpAt(None));
+    }
+    let address =
+        text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let wrong = "write an address with a port, such as 127.0.0.1:7713 or [::1]:7713, or none";
+    address.parse().map(|address| HttpAt(Some(address))).map_err(|_| wrong.to_owned())
 }
 
 /// A span of time: `1s`, `250ms`, `1h 30m`.
@@ -117,5 +133,18 @@ mod tests {
     fn only_real_endpoints_can_be_set() {
         assert!(endpoint("tcp://127.0.0.1:0").is_ok() && endpoint("ipc:///tmp/x.sock").is_ok());
         assert!(endpoint("mem://x").is_err() && endpoint("127.0.0.1:7710").is_err());
+    }
+
+    #[test]
+    fn http_is_served_at_an_address_or_not_at_all() {
+        for (text, shown) in
+            [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:1", "[::1]:1"), ("localhost:2", "127.0.0.1:2")]
+        {
+            assert_eq!(http(text), Ok(HttpAt(Some(shown.parse().unwrap()))), "{text}");
+        }
+        assert_eq!(http("none"), Ok(HttpAt(None)));
+        for text in ["", "7713", "127.0.0.1", "http://127.0.0.1:1", "broker:1", "localhost:"] {
+            assert!(http(text).is_err(), "{text}");
+        }
     }
 }

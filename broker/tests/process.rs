@@ -9,13 +9,15 @@ use std::time::Duration;
 /// Nothing here takes long; whatever takes this long will not come.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-const FREE_PORTS: [&str; 8] = [
+const FREE_PORTS: [&str; 10] = [
     "--clients",
     "tcp://127.0.0.1:0",
     "--workers",
     "tcp://127.0.0.1:0",
     "--knowledge",
     "tcp://127.0.0.1:0",
+    "--http",
+    "none",
     "--durability",
     "memory",
 ];
@@ -156,6 +158,7 @@ fn environment_and_file_are_heard() {
     .unwrap();
     let mut command = broker();
     command.env("GANGER_CONFIG", &file).env("GANGER_CLIENTS", "tcp://[::1]:0").env("GANGER_LOG", "off");
+    command.env("GANGER_HTTP", "none");
     let mut broker = Running::spawn(&mut command);
     let [clients, workers, _] = broker.ready();
     assert!(clients.starts_with("clients tcp://[::1]:") && workers.starts_with("workers tcp://127.0.0.1:"));

@@ -42,6 +42,9 @@ pub struct ClientConfig {
     pub window_bytes: usize,
     /// Keep payloads until the outcome, to hand tasks in again that a broker without a journal has lost.
     pub resubmit_lost: bool,
+    /// Wait while the broker has no room. Without, submitting fails then, with a refusal that says when it is
+    /// worth another try: for those who pass that on.
+    pub patient: bool,
     /// Limits of the connection.
     pub limits: Limits,
     /// Encrypts the connection, and proves to the broker who this is.
@@ -59,6 +62,7 @@ impl ClientConfig {
             window_tasks: session::WINDOW_TASKS,
             window_bytes: session::WINDOW_BYTES,
             resubmit_lost: true,
+            patient: true,
             limits: Limits::default(),
             keys: None,
         }
@@ -72,6 +76,7 @@ impl ClientConfig {
             window_tasks: self.window_tasks,
             window_bytes: self.window_bytes,
             resubmit_lost: self.resubmit_lost,
+            patient: self.patient,
             ..SessionConfig::new(ClientId(Uuid::now_v7()), token, seed)
         }
     }
@@ -178,7 +183,7 @@ impl Client {
     ///
     /// # Errors
     /// When the broker refuses the task, or the client is over. A broker without room is no error: this
-    /// waits.
+    /// waits, unless the client is not [`patient`](ClientConfig::patient).
     pub async fn submit(&self, task: NewTask) -> Result<TaskHandle> {
         let mut handle = self.send(task).await?;
         handle.accepted().await?;

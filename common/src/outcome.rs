@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The one final outcome of a task.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A handler returned a result.
@@ -54,6 +55,7 @@ impl fmt::Display for Outcome {
 
 /// How one attempt ended. Each has a budget of its own; see "Retries" in the specification.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptEnd {
     /// The handler returned a result.

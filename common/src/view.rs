@@ -8,6 +8,7 @@ use crate::outcome::{AttemptEnd, Outcome};
 
 /// Where a task is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
     /// Ready, in the queue of its kind.
@@ -40,6 +41,7 @@ impl TaskState {
 
 /// Which tasks a listing shows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StateFilter {
     /// Ready, parked ones included.
@@ -102,6 +104,7 @@ impl StateFilter {
 
 /// One attempt that did not settle its task the plain way, or that did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AttemptView {
     /// Its number.
     pub attempt: Attempt,
@@ -122,6 +125,7 @@ pub struct AttemptView {
 
 /// One task.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TaskView {
     /// Its id.
     pub id: TaskId,
@@ -170,6 +174,7 @@ pub const HISTORY_MAX: usize = 32;
 
 /// Why a task is where it is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Explanation {
     /// The task.
     pub task: TaskView,
@@ -179,6 +184,7 @@ pub struct Explanation {
 
 /// One reason, by a code for programs and a text for people.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Reason {
     /// The code.
     pub code: ReasonCode,
@@ -188,6 +194,7 @@ pub struct Reason {
 
 /// Codes of [`Reason`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonCode {
     /// No connected worker serves the kind.
@@ -233,6 +240,7 @@ pub enum ReasonCode {
 
 /// One worker.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct WorkerView {
     /// Its incarnation.
     pub id: WorkerId,
@@ -266,6 +274,7 @@ pub struct WorkerView {
 
 /// What may be expected of a worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
     /// It takes tasks.
@@ -289,6 +298,7 @@ impl WorkerState {
 
 /// One kind of tasks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct KindView {
     /// Its name.
     pub kind: String,
@@ -304,6 +314,7 @@ pub struct KindView {
 
 /// The broker's figures. Counters count from the start of the broker's process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct StatusView {
     /// Program and version.
@@ -352,6 +363,7 @@ pub struct StatusView {
 
 /// Who has which revision.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct KnowledgeStatusView {
     /// The newest revision.
@@ -368,6 +380,7 @@ pub struct KnowledgeStatusView {
 
 /// How far one worker is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct WorkerRevision {
     /// The worker.
     pub worker: WorkerId,

@@ -36,6 +36,8 @@ pub struct Endpoints {
     pub workers: String,
     /// For subscribers.
     pub knowledge: String,
+    /// For HTTP, if it is served.
+    pub http: Option<String>,
 }
 
 /// A worker to start.
@@ -91,6 +93,18 @@ impl Cluster {
     /// # Panics
     /// When it does not listen in time.
     pub fn start(broker_args: &[&str]) -> Self {
+        Self::start_at(None, broker_args)
+    }
+
+    /// The same with a broker that serves HTTP.
+    ///
+    /// # Panics
+    /// When it does not listen in time.
+    pub fn start_with_http(broker_args: &[&str]) -> Self {
+        Self::start_at(Some("127.0.0.1:0".to_owned()), broker_args)
+    }
+
+    fn start_at(http: Option<String>, broker_args: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("ganger-test-").tempdir();
         let directory = directory.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
         let mut broker_args: Vec<String> = broker_args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -102,7 +116,7 @@ impl Cluster {
             broker_args.extend(["--data".to_owned(), data]);
         }
         let free = "tcp://127.0.0.1:0".to_owned();
-        let anywhere = Endpoints { clients: free.clone(), workers: free.clone(), knowledge: free };
+        let anywhere = Endpoints { clients: free.clone(), workers: free.clone(), knowledge: free, http };
         let broker = spawn_broker(&anywhere, &broker_args, directory.path());
         let endpoints = wait_until_ready(&broker, 0);
         Self { workers: Vec::new(), retired: Vec::new(), broker, endpoints, broker_args, directory }
@@ -226,6 +240,7 @@ fn spawn_broker(at: &Endpoints, args: &[String], logs: &Path) -> Proc {
     let mut command = Command::new(binaries::path(binaries::BROKER));
     command
         .args(["--clients", &at.clients, "--workers", &at.workers, "--knowledge", &at.knowledge])
+        .args(["--http", at.http.as_deref().unwrap_or("none")])
         .args(args);
     clean(&mut command);
     Proc::spawn("broker", command, logs)
@@ -251,11 +266,19 @@ fn wait_until_ready(broker: &Proc, seen: usize) -> Endpoints {
         said = broker.stdout().get(seen..).unwrap_or_default().to_owned();
         said.lines().any(|line| line == "ready")
     });
-    let endpoint = |name: &str| {
+    let named = |name: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("the broker does not name its {name} endpoint: {said:?}")).to_owned()
+        line.map(str::to_owned)
     };
-    Endpoints { clients: endpoint("clients"), workers: endpoint("workers"), knowledge: endpoint("knowledge") }
+    let endpoint = |name: &str| {
+        named(name).unwrap_or_else(|| panic!("the broker does not name its {name} endpoint: {said:?}"))
+    };
+    Endpoints {
+        clients: endpoint("clients"),
+        workers: endpoint("workers"),
+        knowledge: endpoint("knowledge"),
+        http: named("http"),
+    }
 }
 
 fn parse(endpoint: &str) -> Endpoint {

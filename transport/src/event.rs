@@ -99,4 +99,11 @@ pub enum Auth {
     None,
     /// The holder of this key.
     Key(PublicKey),
+    /// The holder of a token with this fingerprint. Only who is in the server's own process can say so: a
+    /// gateway that was shown the token.
+    Token([u8; 32]),
+    /// Somebody on this machine who showed nothing to such a gateway.
+    Local,
+    /// Such a gateway itself, which asks how the server is.
+    Gateway,
 }

@@ -16,12 +16,12 @@ fn what_help_says_is_the_default() {
         let (_, default) = help.split_once("[default: ")?;
         Some((arg.get_long()?.to_owned(), default.split_once(']')?.0.to_owned()))
     });
-    // Three are switches; two are nothing unless they are given.
+    // Four are switches; two are nothing unless they are given.
     let said: Vec<_> = said.collect();
-    assert_eq!(said.len(), Settings::NAMES.len() - 3, "a setting without a default in its help");
+    assert_eq!(said.len(), Settings::NAMES.len() - 4, "a setting without a default in its help");
     let given = said.into_iter().filter(|(_, default)| default != "none");
     let flags: Vec<String> = given.flat_map(|(name, default)| [format!("--{name}"), default]).collect();
-    assert_eq!(flags.len() / 2, Settings::NAMES.len() - 5);
+    assert_eq!(flags.len() / 2, Settings::NAMES.len() - 6);
     let spelled_out = parse(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     assert_eq!(format!("{spelled_out:?}"), format!("{:?}", parse(&[]).unwrap()));
 }
@@ -50,6 +50,7 @@ fn every_flag_reaches_its_setting() {
         ("--clients", "tcp://127.0.0.1:1"),
         ("--workers", "tcp://127.0.0.1:2"),
         ("--knowledge", "tcp://127.0.0.1:3"),
+        ("--http", "127.0.0.1:4"),
         ("--durability", "memory"),
         ("--data", "/somewhere"),
         ("--heartbeat", "2s"),
@@ -80,8 +81,8 @@ fn every_flag_reaches_its_setting() {
         ("--log", "debug"),
         ("--log-format", "json"),
     ];
-    // Three are switches, and two are of no use without each other.
-    assert_eq!(changed.len(), Settings::NAMES.len() - 5);
+    // Four are switches, and two are of no use without each other.
+    assert_eq!(changed.len(), Settings::NAMES.len() - 6);
     let mut seen = vec![format!("{:?}", parse(&[]).unwrap())];
     for (flag, value) in changed {
         let config = format!("{:?}", parse(&[flag, value]).unwrap());
@@ -149,6 +150,20 @@ fn other_machines_are_kept_out_unless_the_operator_insists() {
         assert!(direct.starts_with("--direct"), "{direct}");
     }
     assert!(parse(&["--clients", "ipc:///tmp/g.sock", "--workers", "tcp://[::1]:1"]).is_ok());
+}
+
+#[test]
+fn http_reaches_other_machines_only_with_tokens_on_a_way_that_somebody_calls_safe() {
+    let at = ["--http", "0.0.0.0:1"];
+    let keys = ["--secret-key", "broker.key", "--authorised-keys", "keys"];
+    for flags in [&at[..], &[&at[..], &keys].concat(), &[&at[..], &["--http-cleartext"]].concat()] {
+        let error = parse(flags).unwrap_err().to_string();
+        assert!(error.starts_with("--http: ") && error.contains("docs/http.md"), "{error}");
+    }
+    assert!(parse(&[&at[..], &keys, &["--http-cleartext"]].concat()).unwrap().http.is_some());
+    assert!(parse(&[&at[..], &["--insecure"]].concat()).is_ok());
+    assert_eq!(parse(&["--http", "none"]).unwrap().http, None);
+    assert!(parse(&["--http", "[::1]:0"]).is_ok());
 }
 
 #[test]

@@ -4,17 +4,23 @@
 //! # key                                      roles                  options                     # who
 //! 7Yc>:T]@xm<=0lMn$c*7VvG#k2ZqP3rBt!w5uXjA   submit                 kinds=thumb. tasks=10000    # the shop
 //! Bo!*5x+kE#?:r7wPqZ2vGt3@mYl0n<=$c1V>T]uXj   work,knowledge-read                                # host a
+//! token:<SHA-256 in 64 hexadecimal digits>    submit                 rate=100                    # over HTTP
+//! local                                       submit,admin                                       # the same
 //! ```
 
 use std::collections::HashMap;
 
 use ganger_transport::door::PublicKey;
 
-use super::rights::{Principal, Quota, Role, Roles, Scope};
+use super::rights::{LOCAL, Principal, Proof, Quota, Role, Roles, Scope};
 use crate::values;
 
 /// Characters of a key.
 const KEY_CHARS: usize = 40;
+/// What a token's line begins with.
+const TOKEN_PREFIX: &str = "token:";
+/// What the line begins with of whoever shows nothing on this machine.
+const LOCAL_WORD: &str = "local";
 /// A file with more lines than this is another file.
 const LINES_MAX: usize = 100_000;
 
@@ -46,15 +52,17 @@ fn principal(line: &str) -> Result<Option<Principal>, String> {
     let (words, comment) = split_comment(line);
     let mut words = words.split_whitespace();
     let Some(key) = words.next() else { return Ok(None) };
-    let key: PublicKey = key.parse().map_err(|_| {
-        // A secret that was put here by mistake must not get into a log.
-        format!("the line must begin with a public key, which is {KEY_CHARS} characters (Z85)")
-    })?;
+    let (key, proof) = read_key(key)?;
     let roles = words.next().ok_or_else(|| format!("no roles; write one or more of {}", role_names()))?;
+    let roles = read_roles(roles)?;
+    if proof != Proof::Curve && roles.has(Role::Work) {
+        return Err("nobody works over HTTP, so a token or local cannot have the role work".to_owned());
+    }
     let mut principal = Principal {
         key,
+        proof,
         label: comment.to_owned(),
-        roles: read_roles(roles)?,
+        roles,
         kinds: Scope::default(),
         topics: Scope::default(),
         quota: Quota::default(),
@@ -71,6 +79,38 @@ fn principal(line: &str) -> Result<Option<Principal>, String> {
         set(&mut principal, name, value).map_err(|why| format!("{name}={value}: {why}"))?;
     }
     Ok(Some(principal))
+}
+
+fn read_key(text: &str) -> Result<(PublicKey, Proof), String> {
+    if text == LOCAL_WORD {
+        return Ok((LOCAL, Proof::Local));
+    }
+    if let Some(digits) = text.strip_prefix(TOKEN_PREFIX)
+        && text.len() != KEY_CHARS
+    {
+        let wrong = || {
+            format!("after {TOKEN_PREFIX} comes a fingerprint, 64 hexadecimal digits: ganger keygen --token")
+        };
+        let fingerprint = unhex(digits).ok_or_else(wrong)?;
+        return Ok((PublicKey::from_bytes(fingerprint), Proof::Token));
+    }
+    match text.parse() {
+        Ok(key) => Ok((key, Proof::Curve)),
+        // A secret that was put here by mistake must not get into a log.
+        Err(_) => Err(format!(
+            "the line must begin with a public key, which is {KEY_CHARS} characters (Z85), with \
+             {TOKEN_PREFIX} and a fingerprint, or with {LOCAL_WORD}"
+        )),
+    }
+}
+
+fn unhex(digits: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let is_hex = digits.len() == 2 * bytes.len() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)).filter(|_| is_hex) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    is_hex.then_some(bytes)
 }
 
 /// A key may have `#` in it, so a comment begins where one follows a blank, or at the beginning of a line

@@ -8,13 +8,13 @@ use ganger_common::{Account, ConnId, ErrorCode};
 use ganger_scheduler::effect::KnowledgeAnswer;
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::{ClientRequest, Record, Scheduler, Time, WorkerRequest};
-use ganger_transport::door::Door;
+use ganger_transport::door::{Door, PublicKey};
 use ganger_transport::{Auth, PeerMeta};
 use tokio::sync::watch;
 
 use super::KeyRing;
 use super::file::Table;
-use super::rights::{Principal, Roles, Scope, of_client, of_worker};
+use super::rights::{LOCAL, Principal, Proof, Quota, Role, Roles, Scope, of_client, of_worker};
 use super::usage::Usage;
 use crate::convert::PreRefused;
 use crate::shell::Side;
@@ -41,6 +41,8 @@ struct Keys {
     table: watch::Receiver<Arc<Table>>,
     /// Nobody: what a connection is that proves nothing.
     nobody: Arc<Principal>,
+    /// The gateway for itself: it may ask for the figures, and see no knowledge.
+    gateway: Arc<Principal>,
     owners: Owners,
 }
 
@@ -58,6 +60,8 @@ enum Standing {
     Owner,
     /// The rights of its key, as the table has them.
     Keyed(Arc<Principal>),
+    /// Rights that no table has.
+    Fixed(Arc<Principal>),
 }
 
 #[derive(Debug)]
@@ -98,14 +102,18 @@ impl Guard {
     /// A guard that holds everybody to the rights of their keys.
     pub(crate) fn of(ring: &KeyRing, owners: Owners) -> Self {
         let nobody = Principal {
-            key: ganger_transport::door::PublicKey::from_bytes([0; 32]),
+            key: PublicKey::from_bytes([0; 32]),
+            proof: Proof::Curve,
             label: "nobody".to_owned(),
             roles: Roles::default(),
             kinds: Scope(Some(Vec::new())),
             topics: Scope(Some(Vec::new())),
-            quota: super::rights::Quota::default(),
+            quota: Quota::default(),
         };
-        let keys = Keys { table: ring.table(), nobody: Arc::new(nobody), owners };
+        let roles = Roles::default().with(Role::KnowledgeRead);
+        let gateway = Principal { label: "the gateway".to_owned(), roles, ..nobody.clone() };
+        let (nobody, gateway) = (Arc::new(nobody), Arc::new(gateway));
+        let keys = Keys { table: ring.table(), nobody, gateway, owners };
         Self { keys: Some(keys), ..Self::default() }
     }
 
@@ -117,7 +125,12 @@ impl Guard {
             Side::Worker => keys.owners.workers,
         };
         let standing = match peer.auth {
-            Auth::Key(key) => Standing::Keyed(keys.principal(&key)),
+            Auth::Key(key) => Standing::Keyed(keys.principal(&key, Proof::Curve)),
+            Auth::Token(fingerprint) => {
+                Standing::Keyed(keys.principal(&PublicKey::from_bytes(fingerprint), Proof::Token))
+            }
+            Auth::Local => Standing::Keyed(keys.principal(&LOCAL, Proof::Local)),
+            Auth::Gateway => Standing::Fixed(keys.gateway.clone()),
             _ if is_owners => Standing::Owner,
             _ => Standing::Keyed(keys.nobody.clone()),
         };
@@ -146,7 +159,7 @@ impl Guard {
         let keys = &*keys;
         for standing in self.conns.values_mut() {
             if let Standing::Keyed(principal) = standing {
-                *standing = Standing::Keyed(keys.principal(&principal.key));
+                *standing = Standing::Keyed(keys.principal(&principal.key, principal.proof));
             }
         }
     }
@@ -157,7 +170,7 @@ impl Guard {
         let keys = self.keys.as_ref()?;
         match self.conns.get(&conn) {
             Some(Standing::Owner) => None,
-            Some(Standing::Keyed(principal)) => Some(principal.clone()),
+            Some(Standing::Keyed(principal) | Standing::Fixed(principal)) => Some(principal.clone()),
             None => Some(keys.nobody.clone()),
         }
     }
@@ -298,11 +311,11 @@ impl Guard {
 }
 
 impl Keys {
-    fn principal(&self, key: &ganger_transport::door::PublicKey) -> Arc<Principal> {
-        match self.table.borrow().get(key) {
+    fn principal(&self, key: &PublicKey, proof: Proof) -> Arc<Principal> {
+        match self.table.borrow().get(key).filter(|principal| principal.proof == proof) {
             Some(principal) => Arc::new(principal.clone()),
             // Its connection is being cut; until then it has no right, and keeps its name.
-            None => Arc::new(Principal { key: *key, ..(*self.nobody).clone() }),
+            None => Arc::new(Principal { key: *key, proof, ..(*self.nobody).clone() }),
         }
     }
 }

@@ -88,6 +88,20 @@ pub(crate) struct Quota {
     pub(crate) rate: Option<u32>,
 }
 
+/// How somebody proves to be a principal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Proof {
+    /// By a CURVE handshake.
+    Curve,
+    /// By a token, shown to the gateway; what stands for the key is the token's fingerprint.
+    Token,
+    /// By nothing, to a gateway that only this machine can reach; what stands for the key is [`LOCAL`].
+    Local,
+}
+
+/// Stands for the key of whoever is on this machine and has none.
+pub(crate) const LOCAL: PublicKey = PublicKey::from_bytes(*b"whoever uses HTTP on the machine");
+
 /// Which listener somebody comes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Port {
@@ -100,6 +114,7 @@ pub(crate) enum Port {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Principal {
     pub(crate) key: PublicKey,
+    pub(crate) proof: Proof,
     /// What the file says of it, for logs.
     pub(crate) label: String,
     pub(crate) roles: Roles,

@@ -7,7 +7,7 @@ use ganger_transport::door::{Gate, Grant, KeyGate, Policy, PublicKey, SecretKey}
 use tokio::sync::watch;
 
 use super::file::{self, Table};
-use super::rights::Port;
+use super::rights::{LOCAL, Port, Proof};
 
 /// The file of authorised keys was not taken. Mending it and reading it again helps.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +101,20 @@ impl KeyRing {
         Gate::Keys(KeyGate::new(self.inner.secret.clone(), sender.subscribe()))
     }
 
+    /// Whether the file names the token with this fingerprint.
+    pub(crate) fn knows_token(&self, fingerprint: &[u8; 32]) -> bool {
+        self.knows(&PublicKey::from_bytes(*fingerprint), Proof::Token)
+    }
+
+    /// Whether the file says what somebody on this machine may do who shows nothing.
+    pub(crate) fn knows_local(&self) -> bool {
+        self.knows(&LOCAL, Proof::Local)
+    }
+
+    fn knows(&self, key: &PublicKey, proof: Proof) -> bool {
+        self.inner.table.borrow().get(key).is_some_and(|principal| principal.proof == proof)
+    }
+
     pub(super) fn table(&self) -> watch::Receiver<Arc<Table>> {
         self.inner.table.subscribe()
     }
@@ -125,6 +139,7 @@ struct AtPort {
 
 impl Policy for AtPort {
     fn admit(&self, key: &PublicKey) -> Option<Grant> {
-        self.table.get(key)?.grant(self.port)
+        // A fingerprint is as long as a key, and is none.
+        self.table.get(key).filter(|principal| principal.proof == Proof::Curve)?.grant(self.port)
     }
 }

@@ -311,3 +311,50 @@ fn a_file_that_is_wrong_is_refused_by_line_and_shows_no_secret() {
         assert!(why.contains(says) && !why.contains(secret), "{line}: {why}");
     }
 }
+
+#[test]
+fn s13_a_fingerprint_opens_nothing_as_a_key_and_a_key_nothing_as_a_fingerprint() {
+    let mut case = Case::new("submit");
+    let (token, key) = ([7; 32], *case.key.as_bytes());
+    let hex: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(&case.path, format!("{} submit\ntoken:{hex} submit\n", case.key)).unwrap();
+    case.ring.reload().unwrap();
+    assert!(case.ring.knows_token(&token) && !case.ring.knows_token(&key) && !case.ring.knows_local());
+    let mut taken_as = |auth| {
+        case.guard.up(CONN, Side::Client, &PeerMeta { addr: None, auth });
+        case.submit(&["a"]) == 1
+    };
+    assert!(taken_as(Auth::Token(token)) && taken_as(Auth::Key(PublicKey::from_bytes(key))));
+    assert!(!taken_as(Auth::Key(PublicKey::from_bytes(token))) && !taken_as(Auth::Token(key)));
+    assert!(!taken_as(Auth::Local) && !taken_as(Auth::None));
+    std::fs::write(&case.path, "local submit\n").unwrap();
+    case.ring.reload().unwrap();
+    case.guard.up(CONN, Side::Client, &PeerMeta { addr: None, auth: Auth::Local });
+    assert!(case.submit(&["a"]) == 1 && case.ring.knows_local());
+}
+
+#[test]
+fn s13_the_gateway_itself_may_ask_for_figures_and_see_nothing() {
+    let mut case = Case::new("submit");
+    case.guard.up(CONN, Side::Client, &PeerMeta { addr: None, auth: Auth::Gateway });
+    // A new reading of the file must not make it nobody.
+    case.ring.reload().unwrap();
+    assert!(case.client(ClientRequest::Status { req: 1 }).is_ok());
+    let list = |prefix: &str| ClientRequest::Knowledge {
+        req: 1,
+        op: KnowledgeOp::List { prefix: prefix.to_owned(), after: None, keys_only: true, limit: None },
+    };
+    assert!(case.client(list("")).is_err() && case.client(list("a")).is_err());
+    assert!(case.client(ClientRequest::ListWorkers { req: 1, after: None, limit: None }).is_err());
+    assert_eq!(case.submit(&["a"]), 0);
+}
+
+#[test]
+fn nobody_works_over_http() {
+    for line in ["local work", "local submit,work", &format!("token:{} work", "0".repeat(64))] {
+        assert!(file::read(line).unwrap_err().1.contains("work"), "{line}");
+    }
+    for line in ["token: submit", "token:00 submit", &format!("token:{} submit", "g".repeat(64))] {
+        assert!(file::read(line).unwrap_err().1.contains("fingerprint"), "{line}");
+    }
+}

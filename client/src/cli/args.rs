@@ -110,7 +110,7 @@ pub(crate) enum Command {
     Journal(JournalArgs),
     /// Measure a broker and its workers.
     Bench(BenchArgs),
-    /// Make a key: the secret half into a file, the public half to standard output.
+    /// Make a key, or a token for HTTP: the secret into a file, the public half to standard output.
     Keygen(KeygenArgs),
     /// A process of the bare relay that `bench --baseline` starts.
     #[command(hide = true)]

@@ -37,6 +37,8 @@ impl Gang {
             anywhere,
             "--knowledge",
             anywhere,
+            "--http",
+            "none",
             "--log",
             "warn",
         ]);

@@ -24,6 +24,9 @@ pub struct SessionConfig {
     pub resubmit_lost: bool,
     /// Most bytes kept for that. What comes on top is not kept: if it is lost, its submitter is told.
     pub kept_bytes_max: usize,
+    /// Keep what the broker has no room for, and hand it in again when it may have. Without, the submitter is
+    /// told.
+    pub patient: bool,
 }
 
 impl SessionConfig {
@@ -38,6 +41,7 @@ impl SessionConfig {
             window_bytes: WINDOW_BYTES,
             resubmit_lost: true,
             kept_bytes_max: KEPT_BYTES_MAX,
+            patient: true,
         }
     }
 }

@@ -230,7 +230,7 @@ impl Session {
         let retry_after = refusal.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         match refusal.code {
             // Not the task's fault: it stays inside the window, so that whoever feeds it feels it.
-            ErrorCode::Busy | ErrorCode::StorageFull | ErrorCode::Draining => {
+            ErrorCode::Busy | ErrorCode::StorageFull | ErrorCode::Draining if self.config.patient => {
                 self.counters.busy += 1;
                 self.hold_back(retry_after.unwrap_or(BUSY_PAUSE));
                 let entry = self.table.get_mut(key).filter(|entry| entry.state == State::Sent)?;

@@ -20,6 +20,7 @@ pub type TaskIds = List<TaskId, { limits::BATCH_ITEMS_MAX }>;
 /// How far an acknowledgement reaches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Durability {
     /// Held in the broker's memory: lost with its process.
     Memory,

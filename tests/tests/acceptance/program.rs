@@ -75,7 +75,8 @@ fn a_port_in_use_is_named_with_the_flag_that_changes_it_and_exit_code_1() {
     let flags = ["--clients", "--workers", "--knowledge"];
     for flag in flags {
         let of = |other| if other == flag { &*taken } else { "tcp://127.0.0.1:0" };
-        let args: Vec<&str> = flags.into_iter().flat_map(|other| [other, of(other)]).collect();
+        let mut args: Vec<&str> = flags.into_iter().flat_map(|other| [other, of(other)]).collect();
+        args.extend(["--http", "none"]);
         let (code, line) = refusal(binaries::BROKER, &args);
         assert_eq!(code, FAILED, "{line}");
         assert!(line.contains(&taken) && line.contains(flag), "{flag}: {line}");

@@ -216,7 +216,9 @@ async fn a_second_broker_on_the_same_directory_is_refused_and_told_what_to_do() 
     let data = cluster.file("data");
     let free = "tcp://127.0.0.1:0";
     let mut command = std::process::Command::new(binaries::path(binaries::BROKER));
-    command.args(["--clients", free, "--workers", free, "--knowledge", free, "--data"]).arg(&data);
+    command
+        .args(["--clients", free, "--workers", free, "--knowledge", free, "--http", "none", "--data"])
+        .arg(&data);
     let second = Proc::spawn("second", command, cluster.directory());
     assert_eq!(second.wait(SOON), Ended::Code(1));
     let text = second.stderr();
@@ -235,7 +237,7 @@ async fn a_damaged_directory_is_refused_with_its_own_exit_code() {
     std::fs::remove_file(cluster.file("data").join("journal.db")).unwrap();
     let free = "tcp://127.0.0.1:0";
     let mut command = std::process::Command::new(binaries::path(binaries::BROKER));
-    command.args(["--clients", free, "--workers", free, "--knowledge", free, "--data"]);
+    command.args(["--clients", free, "--workers", free, "--knowledge", free, "--http", "none", "--data"]);
     command.arg(cluster.file("data"));
     let again = Proc::spawn("again", command, cluster.directory());
     assert_eq!(again.wait(SOON), Ended::Code(3));

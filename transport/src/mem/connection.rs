@@ -11,7 +11,7 @@ use super::hub::{Hub, Rest};
 use super::publish::MemSubscription;
 use crate::endpoint::Endpoint;
 use crate::error::{Closed, ConnectError, SendError};
-use crate::event::DownReason;
+use crate::event::{DownReason, PeerMeta};
 use crate::limits::Limits;
 use crate::mailbox::{Fifo, Mailbox};
 use crate::traits::{Connection, Connector};
@@ -20,11 +20,18 @@ use crate::traits::{Connection, Connector};
 #[derive(Clone, Debug)]
 pub struct MemConnector {
     net: MemNet,
+    peer: PeerMeta,
 }
 
 impl MemConnector {
     pub(super) fn new(net: MemNet) -> Self {
-        Self { net }
+        Self { net, peer: PeerMeta::default() }
+    }
+
+    /// The same for connections of whom this is known. Within one process a server takes that on trust.
+    #[must_use]
+    pub fn known_as(self, peer: PeerMeta) -> Self {
+        Self { peer, ..self }
     }
 }
 
@@ -35,7 +42,7 @@ impl Connector for MemConnector {
     async fn connect(&self, to: &Endpoint, limits: &Limits) -> Result<MemConnection, ConnectError> {
         let hub = self.net.server(to)?;
         let conn = self.net.next_conn();
-        let inbox = hub.join(conn, limits);
+        let inbox = hub.join(conn, limits, self.peer.clone());
         Ok(MemConnection { conn, inbox, hub })
     }
 

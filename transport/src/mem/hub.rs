@@ -65,12 +65,12 @@ impl Hub {
     }
 
     /// Adds a connection and returns where its peer reads.
-    pub(super) fn join(&self, conn: ConnId, peer: &Limits) -> Mailbox<Fifo<Bytes>> {
-        let inbox = Mailbox::new(peer.inbox_messages, peer.inbox_bytes);
-        let (to_peer, to_server) = (Lane::new(&self.limits), Lane::new(peer));
-        let link = Link { inbox: inbox.clone(), message_bytes: peer.message_bytes, to_peer, to_server };
+    pub(super) fn join(&self, conn: ConnId, its: &Limits, peer: PeerMeta) -> Mailbox<Fifo<Bytes>> {
+        let inbox = Mailbox::new(its.inbox_messages, its.inbox_bytes);
+        let (to_peer, to_server) = (Lane::new(&self.limits), Lane::new(its));
+        let link = Link { inbox: inbox.clone(), message_bytes: its.message_bytes, to_peer, to_server };
         self.links.lock().all.insert(conn, link);
-        self.tell(ServerEvent::Up { conn, peer: PeerMeta::default() });
+        self.tell(ServerEvent::Up { conn, peer });
         inbox
     }
 

@@ -138,6 +138,21 @@ fn a_full_broker_is_a_pause_and_not_an_error() {
 }
 
 #[test]
+fn one_who_does_not_want_to_wait_is_told_that_the_broker_is_full() {
+    let mut rig = Rig::with(|config| config.patient = false);
+    rig.connect();
+    rig.submit([1, 2]);
+    let told = rig.refuse(1, &[(0, ErrorCode::Busy, 300)]);
+    let error = Error::Refused {
+        code: ErrorCode::Busy,
+        text: "no".to_owned(),
+        retry_after: Some(Duration::from_millis(300)),
+    };
+    assert_eq!(told, [Seen::Failed(1, error), Seen::Accepted(vec![2]), Seen::Room(2)]);
+    assert_eq!(rig.submit([3]), [batch(2, [3])], "and what comes next is not held back");
+}
+
+#[test]
 fn any_other_refusal_is_the_submitters() {
     let mut rig = Rig::open();
     rig.submit([1, 2]);

@@ -1,0 +1,92 @@
+//! The side door for HTTP: the gateway is a client like any other, only that it need not go through a socket.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use ganger_client::{Client, ClientConfig};
+use ganger_http::{Gateway, House, Visitor};
+use ganger_transport::mem::{MemNet, MemServer};
+use ganger_transport::{Auth, BindError, Endpoint, Limits, PeerMeta};
+
+use crate::config::Config;
+use crate::error::BrokerError;
+use crate::keys::KeyRing;
+
+/// The listener of the gateway, before the broker serves anybody.
+pub(crate) struct Porch {
+    listener: TcpListener,
+    house: BrokersHouse,
+}
+
+impl Porch {
+    /// Listens, and makes the side door. Whoever comes waits until the gateway is started.
+    pub(crate) fn open(
+        config: &Config,
+        keys: Option<&KeyRing>,
+    ) -> Result<Option<(Self, MemServer)>, BrokerError> {
+        let Some(address) = config.http else { return Ok(None) };
+        let listener = TcpListener::bind(address)
+            .map_err(|source| BrokerError::Bind { flag: "--http", source: not_bound(address, source) })?;
+        let (net, endpoint) = (MemNet::new(), Endpoint::Mem { name: "clients".to_owned() });
+        let server = net
+            .bind(&endpoint, &Limits::default())
+            .map_err(|source| BrokerError::Bind { flag: "--http", source })?;
+        let house = BrokersHouse { net, endpoint, keys: keys.cloned() };
+        Ok(Some((Self { listener, house }, server)))
+    }
+
+    /// Starts the gateway.
+    pub(crate) fn start(self) -> Result<Gateway, BrokerError> {
+        Gateway::start(self.listener, Arc::new(self.house))
+            .map_err(|source| BrokerError::Io { what: "cannot start the HTTP side", source })
+    }
+}
+
+fn not_bound(address: SocketAddr, source: std::io::Error) -> BindError {
+    let endpoint = Endpoint::Tcp { host: address.ip().to_string(), port: address.port() };
+    match source.kind() {
+        std::io::ErrorKind::AddrInUse => BindError::InUse { endpoint },
+        _ => BindError::Io { endpoint, source },
+    }
+}
+
+/// What the gateway may know of the broker that it belongs to.
+struct BrokersHouse {
+    net: MemNet,
+    endpoint: Endpoint,
+    keys: Option<KeyRing>,
+}
+
+impl House for BrokersHouse {
+    fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    fn knows(&self, visitor: &Visitor) -> bool {
+        let Some(keys) = &self.keys else { return true };
+        match visitor {
+            Visitor::Anybody => false,
+            Visitor::Local => keys.knows_local(),
+            Visitor::Token(fingerprint) => keys.knows_token(fingerprint),
+            Visitor::Gateway => true,
+        }
+    }
+
+    fn connect(&self, visitor: &Visitor) -> ganger_client::Result<Client> {
+        let (auth, name) = match visitor {
+            Visitor::Anybody => (Auth::None, "http"),
+            Visitor::Local => (Auth::Local, "http-local"),
+            Visitor::Token(fingerprint) => (Auth::Token(*fingerprint), "http-token"),
+            Visitor::Gateway => (Auth::Gateway, "http-gateway"),
+        };
+        let connector = self.net.connector().known_as(PeerMeta { addr: None, auth });
+        let config = ClientConfig {
+            name: name.to_owned(),
+            // Whoever hands in over HTTP is told that there is no room, and keeps what there is none for.
+            patient: false,
+            resubmit_lost: false,
+            ..ClientConfig::new(self.endpoint.clone())
+        };
+        Client::start(connector, config)
+    }
+}

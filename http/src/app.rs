@@ -1,0 +1,44 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::house::House;
+use crate::limits::{BODIES_BYTES_MAX, WAITS_MAX};
+use crate::metrics::Metrics;
+use crate::visitors::Visitors;
+
+/// Kibibytes, in which bodies are counted.
+pub(crate) const KIB: usize = 1 << 10;
+
+/// The gateway as its requests see it.
+pub(crate) struct App {
+    pub(crate) house: Arc<dyn House>,
+    pub(crate) visitors: Visitors,
+    /// Room for bodies, in kibibytes.
+    pub(crate) bodies: Arc<Semaphore>,
+    /// Tasks that may still be waited for.
+    pub(crate) waits: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    /// Only this machine can connect.
+    pub(crate) on_loopback: bool,
+    /// When the broker was last asked whether it takes tasks, and what it said.
+    pub(crate) ready: Mutex<Option<(Instant, bool)>>,
+}
+
+impl App {
+    pub(crate) fn new(house: Arc<dyn House>, on_loopback: bool) -> Self {
+        Self {
+            visitors: Visitors::new(house.clone()),
+            house,
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX / KIB)),
+            waits: Arc::new(Semaphore::new(WAITS_MAX)),
+            metrics: Metrics::new(),
+            on_loopback,
+            ready: Mutex::new(None),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The HTTP side of a Ganger broker: a gateway that is a client of the broker like any other.
+//!
+//! It runs on threads of its own, knows nothing of the scheduler, and has no way round the protocol: what it may
+//! do is what its clients may do. `docs/http.md` is the reference for those who use it.
+//!
+//! - [`Gateway`]: listens, serves, ends. `connection`: one connection, with its limits.
+//! - [`House`], [`Visitor`]: who may come in, and as whom the broker sees them. `visitors`: their clients.
+//! - `gate`: what every request passes. `body`, `packed`: what it brings. `reply`, `refusal`: what it gets.
+//! - `api`: the routes, and their description. `model`: the shapes of bodies.
+//! - `metrics`, `figures`, `exposition`: for Prometheus.
+//! - [`limits`]: every maximum, with its reason.
+
+mod api;
+mod app;
+mod body;
+mod connection;
+mod exposition;
+mod figures;
+mod gate;
+mod gateway;
+mod house;
+pub mod limits;
+mod metrics;
+mod model;
+mod packed;
+mod params;
+mod refusal;
+mod reply;
+mod visitors;
+
+pub use api::description;
+pub use gateway::Gateway;
+pub use house::{Fingerprint, House, TOKEN_BYTES_MAX, Visitor, fingerprint};
+pub use refusal::status_of;

@@ -1,0 +1,11 @@
+//! The HTTP side of a broker, as programs, operators, Prometheus and strangers meet it: real processes, and a
+//! client that says exactly what a test wants said.
+
+mod events;
+mod house;
+mod knowledge;
+mod operating;
+mod pages;
+mod refusals;
+mod rights;
+mod submitting;
