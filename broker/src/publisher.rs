@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ganger_common::Epoch;
 use ganger_common::limits::PUBLISH_INLINE_BYTES_MAX;
 use ganger_common::message::publish::{
-    BEAT, BROADCAST_PREFIX, BeatHeader, ChangeOp, DeltaHeader, KNOWLEDGE_PREFIX, encode_header,
+    BEAT, BROADCAST_PREFIX, BeatHeader, ChangeOp, DeltaHeader, KNOWLEDGE_PREFIX, PULSE, encode_header,
 };
 use ganger_scheduler::Publication;
 
@@ -38,4 +38,9 @@ pub(crate) fn parts(epoch: Epoch, publication: &Publication) -> [Bytes; 3] {
             [Bytes::from_static(BEAT.as_bytes()), encode_header(&header).into(), Bytes::new()]
         }
     }
+}
+
+/// The pulse that goes out with a beat.
+pub(crate) fn pulse([_, header, body]: &[Bytes; 3]) -> [Bytes; 3] {
+    [Bytes::from_static(PULSE.as_bytes()), header.clone(), body.clone()]
 }

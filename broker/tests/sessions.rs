@@ -222,7 +222,7 @@ async fn a_stop_does_not_wait_for_what_runs() {
 async fn a_worker_may_read_knowledge_over_its_own_connection() {
     let rig = Rig::start();
     let mut worker = rig.worker(2, &["a"], 1).await;
-    worker.say(&FromWorker::Heartbeat(WorkerHeartbeat { mark: 0, revision: Revision(0) }));
+    worker.say(&FromWorker::Heartbeat(WorkerHeartbeat { mark: 0, revision: Revision(0), quiet: false }));
     let op = KnowledgeOp::List { prefix: "".into(), after: None, keys_only: false, limit: None };
     worker.say(&FromWorker::Knowledge(KnowledgeRequest { req: 8, op }));
     assert!(matches!(to_worker(&worker.hear().await), ToWorker::Heartbeat(_)));

@@ -116,7 +116,11 @@ impl Peer {
     /// A worker's sign of life, and the broker's: what was said before has been taken in. Fails when anything
     /// else comes first.
     async fn beat(&mut self) {
-        self.say(&FromWorker::Heartbeat(WorkerHeartbeat { mark: self.mark, revision: Revision(0) }));
+        self.say(&FromWorker::Heartbeat(WorkerHeartbeat {
+            mark: self.mark,
+            revision: Revision(0),
+            quiet: false,
+        }));
         let frame = self.hear().await;
         let ToWorker::Heartbeat(beat) = to_worker(&frame) else { panic!("{:?}", to_worker(&frame)) };
         self.mark = beat.mark;
@@ -151,7 +155,11 @@ async fn what_follows_a_payload_that_is_read_waits_for_it_and_heartbeats_do_not(
     assert!(matches!(to_client(&frame), ToClient::Verdicts(_)), "{:?}", to_client(&frame));
     worker.beat().await;
     library.open();
-    worker.say(&FromWorker::Heartbeat(WorkerHeartbeat { mark: worker.mark, revision: Revision(0) }));
+    worker.say(&FromWorker::Heartbeat(WorkerHeartbeat {
+        mark: worker.mark,
+        revision: Revision(0),
+        quiet: false,
+    }));
     let mut heard = Vec::new();
     while heard.len() < 3 {
         heard.push(worker.hear().await);

@@ -61,6 +61,9 @@ pub const BROADCAST_BYTES_MAX: usize = 64 << 10;
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A peer is silent for too long after this many heartbeats.
 pub const LIVENESS: u32 = 3;
+/// There is a pulse on PUB every so many heartbeats. With thousands of idle workers a beat a second for each
+/// cost the broker as much as a third of all their heartbeats.
+pub const PULSE_BEATS: u32 = 5;
 /// How long a worker whose connection broke may take to come back before its tasks move.
 pub const GRACE: Duration = Duration::from_secs(2);
 

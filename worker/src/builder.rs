@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::limits::{KIND_BYTES_MAX, NAME_BYTES_MAX, WORKER_KINDS_MAX, WORKER_SLOTS_MAX};
-use ganger_common::message::publish::{BEAT, BROADCAST_PREFIX, KNOWLEDGE_PREFIX};
+use ganger_common::message::publish::{BROADCAST_PREFIX, KNOWLEDGE_PREFIX, PULSE};
 use ganger_transport::door::ClientKeys;
 use ganger_transport::zmq::ZmqConnector;
 use ganger_transport::{Connector, Endpoint, Limits};
@@ -164,7 +164,7 @@ impl Builder {
             return Err(WorkerError::Slots { slots });
         }
         check_kinds(&self.handlers)?;
-        let mut topics = vec![KNOWLEDGE_PREFIX.to_owned(), BEAT.to_owned()];
+        let mut topics = vec![KNOWLEDGE_PREFIX.to_owned(), PULSE.to_owned()];
         if self.on_broadcast.is_some() {
             topics.push(BROADCAST_PREFIX.to_owned());
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_common::limits::{BROADCAST_BYTES_MAX, DELAY_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::{self as wire, FromClient, FromWorker};
-use ganger_common::{AttemptEnd, ErrorCode, TaskOptions};
+use ganger_common::{AttemptEnd, ErrorCode, Revision, TaskOptions};
 use ganger_scheduler::input::{
     ClientRequest, EndDetail, Ended, Held, KnowledgeOp, NewTask, TaskFilter, WorkerHello, WorkerRequest,
 };
@@ -21,12 +21,21 @@ use crate::kinds::Kinds;
 pub(crate) enum Incoming<R> {
     /// Something for the scheduler.
     Request(R),
-    /// The same, with the mark that shows what the peer has read.
-    Heartbeat(R, u64),
+    /// The same, with what else a heartbeat says.
+    Heartbeat(R, Beat),
     /// A batch of which the shell refuses some; the rest goes to the scheduler.
     Partly { request: R, refused: PreRefused },
     /// Nothing that the scheduler should see.
     Refused(Refused),
+}
+
+/// What a heartbeat says to the shell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Beat {
+    /// Shows what the peer has read.
+    pub(crate) mark: u64,
+    /// It needs no answer when this is the newest revision.
+    pub(crate) quiet: Option<Revision>,
 }
 
 fn refused<R>(req: Option<u64>, code: ErrorCode, text: impl Into<String>) -> Incoming<R> {
@@ -43,7 +52,7 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
             ClientRequest::Hello { client: hello.client, token: hello.token, name: hello.name.0.to_owned() }
         }
         FromClient::Heartbeat(beat) => {
-            return Incoming::Heartbeat(ClientRequest::Heartbeat, beat.mark);
+            return Incoming::Heartbeat(ClientRequest::Heartbeat, Beat { mark: beat.mark, quiet: None });
         }
         FromClient::Submit(submit) => return self::submit(frame, submit, kinds),
         FromClient::Watch(watch) => {
@@ -136,7 +145,8 @@ pub(crate) fn worker(frame: &Bytes, message: FromWorker<'_>, kinds: &mut Kinds) 
         }
         FromWorker::Heartbeat(beat) => {
             let request = WorkerRequest::Heartbeat { revision: beat.revision };
-            return Incoming::Heartbeat(request, beat.mark);
+            let quiet = beat.quiet.then_some(beat.revision);
+            return Incoming::Heartbeat(request, Beat { mark: beat.mark, quiet });
         }
         FromWorker::Report(report) => match ends(frame, &report) {
             Ok(ended) => WorkerRequest::Report {

@@ -248,7 +248,7 @@ impl Principal {
 
     /// What it is granted at a listener, if anything.
     pub(crate) fn grant(&self, port: Port) -> Option<Grant> {
-        use ganger_common::message::publish::{BEAT, BROADCAST_PREFIX, KNOWLEDGE_PREFIX};
+        use ganger_common::message::publish::{BEAT, BROADCAST_PREFIX, KNOWLEDGE_PREFIX, PULSE};
         let needs = match port {
             Port::Clients => ANYBODY,
             Port::Workers => WORKS,
@@ -258,7 +258,7 @@ impl Principal {
             let topics = prefixes.iter().flat_map(|prefix| {
                 [KNOWLEDGE_PREFIX, BROADCAST_PREFIX].map(|part| format!("{part}{prefix}"))
             });
-            topics.chain([BEAT.to_owned()]).collect()
+            topics.chain([BEAT, PULSE].map(str::to_owned)).collect()
         };
         self.may(needs).then(|| Grant {
             connections: self.quota.connections,

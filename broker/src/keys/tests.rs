@@ -268,7 +268,7 @@ fn each_port_is_for_those_who_have_business_there() {
     assert_eq!(at("admin connections=5"), [true, false, false]);
     let table = file::read(&format!("{key} knowledge-read topics=a/,b")).unwrap();
     let topics = table[&key].grant(Port::Knowledge).unwrap().topics.unwrap();
-    assert_eq!(&*topics, ["k/a/", "b/a/", "k/b", "b/b", "beat"].map(str::to_owned));
+    assert_eq!(&*topics, ["k/a/", "b/a/", "k/b", "b/b", "beat", "pulse"].map(str::to_owned));
 }
 
 #[test]

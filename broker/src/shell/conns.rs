@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use ganger_common::ConnId;
+use ganger_common::{ConnId, Revision};
 
 use crate::asks::Asks;
 use crate::convert::PreRefused;
@@ -32,9 +32,18 @@ pub(crate) struct Conn {
     pub(crate) asks: Asks,
     /// What the shell refused of batches that the scheduler has not answered yet, oldest first.
     pub(crate) pre_refused: VecDeque<(u64, PreRefused)>,
+    /// Its last heartbeat needs no answer when this is the newest revision.
+    pub(crate) quiet: Option<Revision>,
+    /// An earlier one needs an answer, and has none yet.
+    pub(crate) asked: bool,
 }
 
 impl Conn {
+    /// Whether to answer a heartbeat by telling this revision.
+    pub(crate) fn is_to_be_answered(&mut self, revision: Revision) -> bool {
+        std::mem::take(&mut self.asked) || self.quiet != Some(revision)
+    }
+
     /// Takes what the shell refused of the batch that is answered now.
     pub(crate) fn take_pre_refused(&mut self, seq: u64) -> Option<PreRefused> {
         let place = self.pre_refused.iter().position(|(of, _)| *of == seq)?;
@@ -57,6 +66,8 @@ impl Conns {
             held: Held::default(),
             asks: Asks::default(),
             pre_refused: VecDeque::new(),
+            quiet: None,
+            asked: false,
         };
         self.open.insert(conn, new);
     }

@@ -1,5 +1,7 @@
 //! From effects to messages.
 
+use bytes::Bytes;
+use ganger_common::limits::PULSE_BEATS;
 use ganger_common::{ConnId, ErrorCode};
 use ganger_scheduler::effect::{ClientReply, WorkerCommand};
 use ganger_scheduler::{Effect, Input, Publication};
@@ -64,22 +66,32 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             Effect::ToClient { conn, reply } => self.tell_client(conn, reply),
             Effect::ToWorker { conn, command } => self.tell_worker(conn, command),
             Effect::Publish(publication) => {
+                let parts = publisher::parts(self.scheduler.config().epoch, &publication);
                 if matches!(publication, Publication::Beat { .. }) {
                     self.beats += 1;
+                    if self.beats.is_multiple_of(PULSE_BEATS.into()) {
+                        self.publish(publisher::pulse(&parts))?;
+                    }
                 }
-                let parts = publisher::parts(self.scheduler.config().epoch, &publication);
-                match self.sockets.knowledge.publish(parts) {
-                    Ok(()) => {}
-                    // Subscribers see the gap by the numbers, and ask for what is missing.
-                    Err(PublishError::Full) => self.counters.publications_dropped += 1,
-                    Err(PublishError::Gone) => return Err(BrokerError::SocketEnded),
-                }
+                self.publish(parts)?;
             }
             Effect::Close { conn } => self.close(conn, DownReason::Kicked),
             Effect::Carried { from } => self.on_carried(from)?,
             Effect::Drained => self.drained = true,
         }
         Ok(())
+    }
+
+    fn publish(&mut self, parts: [Bytes; 3]) -> Result<(), BrokerError> {
+        match self.sockets.knowledge.publish(parts) {
+            Ok(()) => Ok(()),
+            // Subscribers see the gap by the numbers, and ask for what is missing.
+            Err(PublishError::Full) => {
+                self.counters.publications_dropped += 1;
+                Ok(())
+            }
+            Err(PublishError::Gone) => Err(BrokerError::SocketEnded),
+        }
     }
 
     pub(super) fn tell_client(&mut self, conn: ConnId, mut reply: ClientReply) {
@@ -102,8 +114,15 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     }
 
     pub(super) fn tell_worker(&mut self, conn: ConnId, mut command: WorkerCommand) {
-        if let WorkerCommand::Knowledge { answer, .. } = &mut command {
-            self.guard.answer(conn, answer);
+        match &mut command {
+            WorkerCommand::Knowledge { answer, .. } => self.guard.answer(conn, answer),
+            // An answer costs about as much as everything else about a heartbeat.
+            WorkerCommand::Heartbeat { revision }
+                if self.conns.get_mut(conn).is_some_and(|peer| !peer.is_to_be_answered(*revision)) =>
+            {
+                return;
+            }
+            _ => {}
         }
         self.post(conn, Letter::Worker(command));
     }

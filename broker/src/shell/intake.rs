@@ -64,7 +64,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     fn on_client(&mut self, now: Now, conn: ConnId, incoming: Incoming<ClientRequest>) {
         let (mut request, mark, invalid) = match incoming {
             Incoming::Request(request) => (request, None, PreRefused::default()),
-            Incoming::Heartbeat(request, mark) => (request, Some(mark), PreRefused::default()),
+            Incoming::Heartbeat(request, beat) => (request, Some(beat.mark), PreRefused::default()),
             Incoming::Partly { request, refused, .. } => {
                 self.counters.tasks_invalid += refused.len() as u64;
                 (request, None, refused)
@@ -96,9 +96,9 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     }
 
     fn on_worker(&mut self, now: Now, conn: ConnId, incoming: Incoming<WorkerRequest>) {
-        let (request, mark) = match incoming {
+        let (request, beat) = match incoming {
             Incoming::Request(request) | Incoming::Partly { request, .. } => (request, None),
-            Incoming::Heartbeat(request, mark) => (request, Some(mark)),
+            Incoming::Heartbeat(request, beat) => (request, Some(beat)),
             Incoming::Refused(refused) => return self.on_refused(conn, refused),
         };
         if let Err(denied) = self.guard.worker(conn, &request, now.time) {
@@ -110,10 +110,16 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             tracing::info!(%conn, %worker, name, host, slots, kinds, holds, "a worker says hello");
             self.greet(conn);
         }
+        if let Some(beat) = beat
+            && let Some(peer) = self.conns.get_mut(conn)
+        {
+            peer.quiet = beat.quiet;
+            peer.asked |= beat.quiet.is_none();
+        }
         let large = large_worker_request(&request);
         self.hand_over(now, conn, large, Input::Worker { conn, request });
-        if let Some(mark) = mark {
-            self.on_mark(now, conn, mark);
+        if let Some(beat) = beat {
+            self.on_mark(now, conn, beat.mark);
         }
     }
 

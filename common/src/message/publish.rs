@@ -3,7 +3,8 @@
 //! The topic part is one of
 //! - `k/<topic>`: a change of the knowledge map in that topic,
 //! - `b/<topic>`: a broadcast,
-//! - `beat`: a sign of life with the newest revision, once a heartbeat.
+//! - `beat`: a sign of life with the newest revision, once a heartbeat,
+//! - `pulse`: the same every few heartbeats, for whoever hears of revisions elsewhere.
 //!
 //! PUB may drop; the header lets a subscriber see that it did.
 
@@ -21,6 +22,9 @@ pub const KNOWLEDGE_PREFIX: &str = "k/";
 pub const BROADCAST_PREFIX: &str = "b/";
 /// Topic part of the sign of life.
 pub const BEAT: &str = "beat";
+/// Topic part of the sign of life for those who have a connection with the broker beside: its heartbeats tell
+/// them the newest revision, so all that they need to know is whether anything comes here.
+pub const PULSE: &str = "pulse";
 
 /// What a change did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -67,6 +67,9 @@ pub struct WorkerHeartbeat {
     /// The knowledge revision that it has applied.
     #[serde(default)]
     pub revision: Revision,
+    /// No answer is needed, unless there is a newer revision.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
 }
 
 /// What there is to tell about the end of an attempt beside the end.

@@ -11,7 +11,10 @@ use super::{a_lease, a_token, a_worker, client, task};
 pub fn from_worker() -> Vec<(&'static str, FromWorker<'static>)> {
     vec![
         ("hello", FromWorker::Hello(hello())),
-        ("heartbeat", FromWorker::Heartbeat(WorkerHeartbeat { mark: 2_048, revision: Revision(42) })),
+        (
+            "heartbeat",
+            FromWorker::Heartbeat(WorkerHeartbeat { mark: 2_048, revision: Revision(42), quiet: false }),
+        ),
         ("report", FromWorker::Report(report())),
         (
             "report of starts alone",

@@ -146,7 +146,8 @@ fn worker<'a>(choices: &mut Choices<'a>, peer: &Peer) -> FromWorker<'a> {
         0 | 1 => FromWorker::Hello(worker_hello(choices, peer.name, &peer.leases)),
         2 | 3 => {
             let mark = if choices.rarely(4) { choices.number() } else { peer.mark };
-            FromWorker::Heartbeat(WorkerHeartbeat { mark, revision: Revision(choices.number()) })
+            let (revision, quiet) = (Revision(choices.number()), choices.flag());
+            FromWorker::Heartbeat(WorkerHeartbeat { mark, revision, quiet })
         }
         4..=10 => FromWorker::Report(report(choices, peer)),
         11 => {

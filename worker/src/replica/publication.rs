@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ganger_common::message::publish::{
-    BEAT, BROADCAST_PREFIX, BeatHeader, ChangeOp, DeltaHeader, KNOWLEDGE_PREFIX, decode_header,
+    BEAT, BROADCAST_PREFIX, BeatHeader, ChangeOp, DeltaHeader, KNOWLEDGE_PREFIX, PULSE, decode_header,
 };
 use ganger_common::{Epoch, Revision, limits};
 
@@ -48,7 +48,7 @@ impl Publication {
     /// does no better to know than to lose; the revisions show what is missing.
     pub fn read([topic, header, body]: &[Bytes; 3]) -> Option<Self> {
         let topic = std::str::from_utf8(topic).ok()?;
-        if topic == BEAT {
+        if topic == BEAT || topic == PULSE {
             let beat: BeatHeader = decode_header(header).ok()?;
             return Some(Self::Beat { epoch: beat.epoch, revision: beat.revision });
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ganger_common::limits::{RECONNECT_PAUSE_MAX, TEXT_BYTES_MAX};
+use ganger_common::limits::{PULSE_BEATS, RECONNECT_PAUSE_MAX, TEXT_BYTES_MAX};
 use ganger_common::message::{FromWorker, WorkerHeartbeat, WorkerHello};
 use ganger_common::version::PROTOCOL;
 use ganger_common::{AttemptEnd, DecodeError, ErrorCode, Revision};
@@ -14,6 +14,11 @@ use super::hold::State;
 use super::input::{Incoming, Opening};
 use crate::replica::REPLICA_BYTES_MAX;
 use crate::time::Time;
+
+/// A worker that has nothing asks for no answer to so many heartbeats in a row: they tell the broker that it
+/// lives, which is what matters then, and with thousands of them an answer each is half of what a broker does.
+/// That the broker is gone without a word it notices so many beats later.
+pub(super) const QUIET_BEATS_MAX: u32 = 4;
 
 /// Where the connection is in its life.
 #[derive(Debug)]
@@ -35,10 +40,27 @@ pub(super) enum Link {
 pub(super) struct Open {
     pub(super) opening: Opening,
     heard: Time,
+    /// When an answer was asked for again after a while without.
+    asked: Time,
+    /// The beats since the last answer that asked for none; nothing, if something else was heard meanwhile.
+    quiet: Option<u32>,
     last_beat: Time,
     mark: u64,
     /// The knowledge revision that the broker was told.
     told: Revision,
+}
+
+impl Open {
+    /// Whether nothing was asked since the last answer.
+    fn is_quiet(&self) -> bool {
+        self.quiet.is_some_and(|beats| beats > 0)
+    }
+
+    /// When the broker has been silent for too long, if it has been asked for anything.
+    fn silent_at(&self) -> Option<Time> {
+        let since = self.heard.max(self.asked);
+        (!self.is_quiet()).then(|| since.plus(self.opening.silence_max()))
+    }
 }
 
 impl Session {
@@ -47,8 +69,8 @@ impl Session {
             Link::Waiting { at } => Some(*at),
             Link::Greeting { since } => Some(since.plus(WELCOME_WITHIN)),
             Link::Open(open) => {
-                let silent = open.heard.plus(open.opening.silence_max());
-                Some(silent.min(open.last_beat.plus(open.opening.heartbeat)))
+                let beat = open.last_beat.plus(open.opening.heartbeat);
+                Some(open.silent_at().map_or(beat, |silent| silent.min(beat)))
             }
             Link::Connecting | Link::Ended => None,
         }
@@ -63,7 +85,7 @@ impl Session {
             Link::Greeting { since } if since.plus(WELCOME_WITHIN) <= now => {
                 self.disconnect(now, "the broker did not answer the hello");
             }
-            Link::Open(open) if open.heard.plus(open.opening.silence_max()) <= now => {
+            Link::Open(open) if open.silent_at().is_some_and(|silent| silent <= now) => {
                 self.disconnect(now, "nothing was heard from the broker for too long");
             }
             Link::Open(open) if open.last_beat.plus(open.opening.heartbeat) <= now => self.beat(now),
@@ -89,9 +111,15 @@ impl Session {
 
     fn beat(&mut self, now: Time) {
         let Link::Open(open) = &mut self.link else { return };
+        let is_idle = self.hold.len() == 0 && self.reports.len() == 0 && self.leaving.is_none();
         open.last_beat = now;
         open.told = self.replica.revision();
-        let heartbeat = WorkerHeartbeat { mark: open.mark, revision: open.told };
+        let quiet = is_idle && open.quiet.is_some_and(|beats| beats < QUIET_BEATS_MAX);
+        if !quiet && open.is_quiet() {
+            open.asked = now;
+        }
+        open.quiet = open.quiet.filter(|_| quiet).map(|beats| beats + 1);
+        let heartbeat = WorkerHeartbeat { mark: open.mark, revision: open.told, quiet };
         self.send(&FromWorker::Heartbeat(heartbeat));
     }
 
@@ -162,7 +190,7 @@ impl Session {
 
     pub(super) fn on_message(&mut self, now: Time, message: Incoming) {
         match &mut self.link {
-            Link::Open(open) => open.heard = now,
+            Link::Open(open) => (open.heard, open.quiet) = (now, None),
             Link::Greeting { .. } => {}
             // From a connection that was given up.
             Link::Waiting { .. } | Link::Connecting | Link::Ended => return,
@@ -198,10 +226,12 @@ impl Session {
         self.reports.rewind(opening.batch_items_max as usize);
         let port =
             (self.config.knowledge_is_set || opening.knowledge_port != 0).then_some(opening.knowledge_port);
-        let silence_max = opening.silence_max();
+        // Newer revisions are heard of in heartbeats; the subscription only has to show that it lives.
+        let silence_max = opening.silence_max().saturating_mul(PULSE_BEATS);
         self.replica.on_attached(now, opening.epoch, opening.revision, port, silence_max);
-        let open = Open { opening, heard: now, last_beat: now, mark: 0, told: Revision(0) };
-        self.link = Link::Open(Box::new(open));
+        let (heard, asked, last_beat) = (now, now, now);
+        let (quiet, mark, told) = (None, 0, Revision(0));
+        self.link = Link::Open(Box::new(Open { opening, heard, asked, quiet, last_beat, mark, told }));
         // Everything that ended comes before the first heartbeat: the broker takes the second one as the
         // sign that what was neither held nor reported by then is lost.
         while let Some(report) = self.next_report() {
@@ -229,6 +259,7 @@ impl Session {
     fn on_heartbeat(&mut self, now: Time, mark: u64, revision: Revision) {
         let Link::Open(open) = &mut self.link else { return };
         open.mark = open.mark.max(mark);
+        open.quiet = Some(0);
         // Only an answer shows that the broker serves this worker; a welcome alone would let one that
         // drops it right away be asked without pause.
         self.tries = 0;

@@ -12,6 +12,7 @@ use ganger_common::{
 };
 use ganger_scheduler::input::{ClientRequest, KnowledgeOp, NewTask, WorkerRequest};
 
+use super::super::incoming::Beat;
 use super::super::{Incoming, client, worker};
 use super::{id, lease};
 use crate::kinds::Kinds;
@@ -104,7 +105,10 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         assert_eq!(format!("{request:?}"), format!("{expected:?}"));
     }
     let beat = FromClient::Heartbeat(wire::ClientHeartbeat { mark: 77 });
-    assert!(matches!(from_client(&beat), Incoming::Heartbeat(ClientRequest::Heartbeat, 77)));
+    assert!(matches!(
+        from_client(&beat),
+        Incoming::Heartbeat(ClientRequest::Heartbeat, Beat { mark: 77, quiet: None })
+    ));
 }
 
 #[test]
@@ -221,9 +225,15 @@ fn what_a_worker_says_reaches_the_scheduler_unchanged() {
         panic!("a fraction that is no number is none")
     };
     assert_eq!(text, "half");
-    let beat = wire::WorkerHeartbeat { mark: 7, revision: Revision(8) };
-    let beat = from_worker(&FromWorker::Heartbeat(beat));
-    assert!(matches!(beat, Incoming::Heartbeat(WorkerRequest::Heartbeat { revision: Revision(8) }, 7)));
+    for quiet in [false, true] {
+        let beat = wire::WorkerHeartbeat { mark: 7, revision: Revision(8), quiet };
+        let Incoming::Heartbeat(WorkerRequest::Heartbeat { revision: Revision(8) }, beat) =
+            from_worker(&FromWorker::Heartbeat(beat))
+        else {
+            panic!("it is a heartbeat")
+        };
+        assert_eq!(beat, Beat { mark: 7, quiet: quiet.then_some(Revision(8)) });
+    }
 }
 
 #[test]

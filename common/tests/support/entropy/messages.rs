@@ -279,7 +279,11 @@ impl<'a> Entropy<'a> {
                 revision: self.revision(),
                 draining: self.bool(),
             }),
-            1 => FromWorker::Heartbeat(WorkerHeartbeat { mark: self.u64(), revision: self.revision() }),
+            1 => FromWorker::Heartbeat(WorkerHeartbeat {
+                mark: self.u64(),
+                revision: self.revision(),
+                quiet: self.u64() % 2 == 0,
+            }),
             2 => FromWorker::Report(Report {
                 seq: self.u64(),
                 started: self.list(Self::lease),

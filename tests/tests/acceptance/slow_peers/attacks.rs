@@ -178,7 +178,11 @@ pub(super) async fn be_a_deaf_worker(to: Endpoint, kind: &'static str, slots: u3
     raw.hello_worker(&[kind], slots).await;
     progress.connections.fetch_add(1, Ordering::Relaxed);
     let mut pace = Metronome::new(Duration::from_millis(200));
-    let beat = FromWorker::Heartbeat(WorkerHeartbeat { mark: 0, revision: ganger_common::Revision(0) });
+    let beat = FromWorker::Heartbeat(WorkerHeartbeat {
+        mark: 0,
+        revision: ganger_common::Revision(0),
+        quiet: false,
+    });
     while progress.goes_on() && !is_gone(&raw.try_report(&beat)) {
         pace.beat().await;
     }

@@ -1,3 +1,4 @@
+use super::super::link::QUIET_BEATS_MAX;
 use super::*;
 use ganger_common::message::{ErrorReply, Goodbye};
 
@@ -17,14 +18,68 @@ fn it_beats_once_a_heartbeat_and_echoes_the_newest_mark() {
     rig.pass(Duration::from_millis(999));
     assert_eq!(rig.effects(), [""; 0]);
     rig.pass(Duration::from_millis(1));
-    assert_eq!(rig.effects(), ["heartbeat mark=5 revision=0"]);
+    assert_eq!(rig.effects(), ["quiet heartbeat mark=5 revision=0"]);
     rig.pass(Duration::from_millis(1_500));
-    assert_eq!(rig.effects(), ["heartbeat mark=5 revision=0"]);
+    assert_eq!(rig.effects(), ["quiet heartbeat mark=5 revision=0"]);
+}
+
+#[test]
+fn a_worker_that_has_nothing_asks_for_an_answer_every_fifth_time() {
+    let mut rig = Rig::open(1);
+    rig.beat(1, 0);
+    for _ in 0..3 {
+        for _ in 0..QUIET_BEATS_MAX {
+            rig.pass(Duration::from_secs(1));
+            assert_eq!(rig.effects(), ["quiet heartbeat mark=1 revision=0"]);
+        }
+        rig.pass(Duration::from_secs(1));
+        assert_eq!(rig.effects(), ["heartbeat mark=1 revision=0"]);
+        // Nor does it give up asking before it is answered.
+        rig.pass(Duration::from_secs(1));
+        assert_eq!(rig.effects(), ["heartbeat mark=1 revision=0"]);
+        rig.beat(1, 0);
+    }
+}
+
+#[test]
+fn a_worker_that_has_anything_asks_for_an_answer_every_time() {
+    let mut rig = Rig::open(1);
+    rig.tasks(&[1]);
+    let ticket = rig.take_some();
+    rig.effects();
+    let asks = |rig: &mut Rig| {
+        rig.beat(1, 0);
+        rig.pass(Duration::from_secs(1));
+        rig.effects().iter().any(|effect| effect.starts_with("heartbeat"))
+    };
+    assert!(asks(&mut rig) && asks(&mut rig), "while a task runs");
+    rig.finish(ticket, ok());
+    assert!(asks(&mut rig) && asks(&mut rig), "while its end is not acknowledged");
+    rig.ack(1);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.effects(), ["heartbeat mark=1 revision=0"], "once after something was heard");
+    assert!(!asks(&mut rig));
+}
+
+#[test]
+fn an_idle_worker_leaves_a_silent_broker_some_beats_later() {
+    let mut rig = Rig::open(1);
+    rig.beat(1, 0);
+    rig.pass(Duration::from_millis(7_999));
+    let beats = rig.effects();
+    assert!(beats.iter().all(|effect| effect.contains("heartbeat")), "{beats:?}");
+    // It asked after five seconds.
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(
+        rig.effects().last().map(String::as_str),
+        Some("disconnect: nothing was heard from the broker for too long")
+    );
 }
 
 #[test]
 fn a_silent_broker_is_left_after_heartbeat_times_liveness() {
     let mut rig = Rig::open(1);
+    rig.tasks(&[1]);
     rig.pass(Duration::from_millis(1_500));
     rig.beat(1, 0);
     rig.effects();
@@ -34,7 +89,7 @@ fn a_silent_broker_is_left_after_heartbeat_times_liveness() {
     rig.session.handle_timeout(rig.now);
     assert_eq!(rig.effects(), ["disconnect: nothing was heard from the broker for too long"]);
     rig.connect();
-    assert_eq!(rig.effects(), ["hello"]);
+    assert_eq!(rig.effects(), ["hello holding=1"]);
 }
 
 #[test]

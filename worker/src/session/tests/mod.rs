@@ -204,7 +204,10 @@ fn said(frame: &Bytes) -> String {
             let holding = if held.is_empty() { String::new() } else { format!(" holding={held}") };
             format!("hello{holding}{draining}")
         }
-        FromWorker::Heartbeat(beat) => format!("heartbeat mark={} revision={}", beat.mark, beat.revision),
+        FromWorker::Heartbeat(beat) => {
+            let quiet = if beat.quiet { "quiet " } else { "" };
+            format!("{quiet}heartbeat mark={} revision={}", beat.mark, beat.revision)
+        }
         FromWorker::Report(report) => {
             let mut text = format!("report {}", report.seq);
             for lease in report.started.iter() {

@@ -2,7 +2,7 @@
 //! microsecond earlier, by the loop that hands `poll_timeout` back.
 
 use ganger_common::Revision;
-use ganger_common::limits::RECONNECT_PAUSE_MAX;
+use ganger_common::limits::{PULSE_BEATS, RECONNECT_PAUSE_MAX};
 use ganger_common::message::ErrorReply;
 
 use super::*;
@@ -36,11 +36,15 @@ fn a_heartbeat_is_said_after_a_heartbeat() {
     let mut rig = Rig::open(1);
     rig.exactly_after(Duration::from_secs(1), "heartbeat");
     rig.exactly_after(Duration::from_secs(1), "heartbeat");
+    rig.beat(1, 0);
+    rig.exactly_after(Duration::from_secs(1), "quiet heartbeat");
+    rig.exactly_after(Duration::from_secs(1), "quiet heartbeat");
 }
 
 #[test]
 fn a_silent_broker_is_left_after_three_heartbeats() {
     let mut rig = Rig::open(1);
+    rig.tasks(&[1]);
     rig.pass(Duration::from_millis(700));
     rig.beat(1, 0);
     rig.exactly_after(Duration::from_secs(3), "disconnect");
@@ -141,7 +145,7 @@ fn what_was_refused_is_asked_again_when_the_broker_says() {
 }
 
 #[test]
-fn a_subscription_is_made_again_when_it_was_silent_for_three_heartbeats() {
+fn a_subscription_is_made_again_when_it_was_silent_for_three_pulses() {
     let mut rig = Rig::new(1);
     rig.connect();
     rig.effects();
@@ -164,12 +168,14 @@ fn a_subscription_is_made_again_when_it_was_silent_for_three_heartbeats() {
     rig.input(Input::Subscribed);
     let subscribed = rig.now;
     // The broker lives on its connection; only the subscription is silent.
-    rig.pass(Duration::from_secs(2));
-    rig.beat(1, 0);
+    for _ in 0..7 {
+        rig.pass(Duration::from_secs(2));
+        rig.beat(1, 0);
+    }
     rig.pass(Duration::from_secs(1) - TICK);
     assert!(!rig.effects().iter().any(|effect| effect.starts_with("subscribe")));
     rig.now = rig.now.plus(TICK);
-    assert_eq!(rig.now, subscribed.plus(Duration::from_secs(3)));
+    assert_eq!(rig.now, subscribed.plus(Duration::from_secs(3 * u64::from(PULSE_BEATS))));
     rig.session.handle_timeout(rig.now);
     // It was given up at that moment: the next try follows after a pause with jitter.
     let due = rig.session.poll_timeout().expect("the next try").since(rig.now);
