@@ -1,4 +1,4 @@
-//! A thousand workers.
+//! Thousands of workers.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use ganger_tests::scale::{Scale, alone};
 use ganger_tests::wait::Metronome;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_workers_connect_heartbeat_and_serve() {
+async fn thousands_of_workers_connect_heartbeat_and_serve() {
     let _turn = alone();
-    let (workers, idle) = Scale::from_env().pick((200, 3), (1_000, 10));
+    let (workers, idle) = Scale::from_env().pick((200, 3), (2_000, 30));
     let mut cluster = Cluster::start(&[]);
     let bare = cluster.broker().rss_bytes();
     let start = Instant::now();
