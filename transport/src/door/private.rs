@@ -17,6 +17,7 @@ const BACKLOG: i32 = 1_024;
 /// What the names of the directories begin with, and the name of the socket in each.
 const PREFIX: &str = "ganger-door-";
 const NAME: &str = "s";
+const FIRST_NAME: &str = "s~";
 
 /// What a process that was killed has left is removed when it is older than this.
 const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -41,8 +42,12 @@ impl PrivateSocket {
         let path = directory.join(NAME);
         let place = Self { directory, path };
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&SockAddr::unix(&place.path)?)?;
+        // The library removes what it finds under the first name when it stops to listen, which is before the
+        // end: another of its sockets goes on.
+        let first = place.directory.join(FIRST_NAME);
+        socket.bind(&SockAddr::unix(&first)?)?;
         socket.listen(BACKLOG)?;
+        fs::rename(&first, &place.path)?;
         Ok((socket.into(), place))
     }
 

@@ -18,11 +18,37 @@ use crate::limits::Limits;
 /// A socket that listens.
 #[derive(Debug)]
 pub(super) struct Bound {
-    pub(super) listener: zeromq::Listener,
+    pub(super) listening: Listening,
     /// With the port that the system chose.
     pub(super) endpoint: Endpoint,
     /// What must be removed at the end.
     pub(super) file: Option<SocketFile>,
+}
+
+/// A socket that listens, before the library has it.
+#[derive(Debug)]
+pub(super) enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    /// The same socket for one more taker: whoever accepts first has the connection.
+    pub(super) fn again(&self) -> io::Result<zeromq::Listener> {
+        Ok(match self {
+            Self::Tcp(listener) => listener.try_clone()?.into(),
+            Self::Unix(listener) => listener.try_clone()?.into(),
+        })
+    }
+}
+
+impl From<Listening> for zeromq::Listener {
+    fn from(listening: Listening) -> Self {
+        match listening {
+            Listening::Tcp(listener) => listener.into(),
+            Listening::Unix(listener) => listener.into(),
+        }
+    }
 }
 
 /// Listens on an endpoint with a door before it, if strangers can reach it: a Unix socket is its owner's
@@ -41,7 +67,8 @@ pub(super) fn listen_behind(
     let port = outer.local_addr().map_err(failed)?.port();
     let (inner, place) = PrivateSocket::listen().map_err(failed)?;
     let attended = door.attend(outer, gate, service, (place, home.handle().clone()));
-    let bound = Bound { listener: inner.into(), endpoint: endpoint.with_port(port), file: None };
+    let endpoint = endpoint.with_port(port);
+    let bound = Bound { listening: Listening::Unix(inner), endpoint, file: None };
     Ok((bound, Some(attended)))
 }
 
@@ -59,11 +86,11 @@ pub(super) fn listen(endpoint: &Endpoint, limits: &Limits) -> Result<Bound, Bind
         Endpoint::Tcp { host, port } => {
             let listener = listen_tcp(host, *port, limits).map_err(failed)?;
             let port = listener.local_addr().map_err(failed)?.port();
-            Ok(Bound { listener: listener.into(), endpoint: endpoint.with_port(port), file: None })
+            Ok(Bound { listening: Listening::Tcp(listener), endpoint: endpoint.with_port(port), file: None })
         }
         Endpoint::Ipc { path } => {
             let (listener, file) = listen_unix(path).map_err(failed)?;
-            Ok(Bound { listener: listener.into(), endpoint: endpoint.clone(), file: Some(file) })
+            Ok(Bound { listening: Listening::Unix(listener), endpoint: endpoint.clone(), file: Some(file) })
         }
         Endpoint::Mem { .. } => Err(BindError::Unsupported { endpoint: endpoint.clone() }),
     }

@@ -13,6 +13,7 @@
 //!   peer that never stops. When there is no room nothing is read, and the peers feel it through TCP.
 //! - Identities are the library's own and unguessable, and never leave this module: whoever claims an
 //!   identity takes over its connection.
+//! - A socket that has accepted many connections is let go: it keeps something of each for ever.
 //! - The first error of a connection is its end: the library can return the same one for ever.
 //! - Nobody waits for the library to reconnect: it does not, or can hang in it.
 //! - Listening sockets are made here, because the library sets neither keepalive nor the time after which
@@ -30,6 +31,7 @@
 pub mod bare;
 mod connection;
 mod connector;
+mod generations;
 mod helm;
 mod io;
 mod listener;

@@ -94,7 +94,7 @@ impl ZmqPublisher {
         limits: Limits,
     ) -> Result<Self, BindError> {
         raise_nofile_limit();
-        let Bound { listener, endpoint, file } = bound;
+        let Bound { listening, endpoint, file } = bound;
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
         let is_lent = io.is_lent();
         let queue = Feed::new(usize::MAX, usize::MAX);
@@ -103,7 +103,11 @@ impl ZmqPublisher {
         let (bound, is_bound) = tokio::sync::oneshot::channel();
         let task = io.spawn(async move {
             let mut socket = PubSocket::new();
-            let result = socket.bind_listener(listener).await.map(drop).map_err(|error| error.to_string());
+            let result = socket
+                .bind_listener(zeromq::Listener::from(listening))
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string());
             let is_ok = result.is_ok();
             // The owner is gone when it has given up meanwhile.
             if bound.send(result).is_ok() && is_ok {

@@ -2,21 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_channel::mpsc;
-use futures_util::{FutureExt, StreamExt};
 use ganger_common::ConnId;
 use tokio::time::Instant;
 use zeromq::util::PeerIdentity;
-use zeromq::{
-    MultiPeerBackend, RouterSocket, Socket, SocketEvent, SocketRecv, SocketSend, ZmqError, ZmqMessage,
-};
+use zeromq::{SocketEvent, ZmqError, ZmqMessage};
 
+use super::generations::{Generations, Heard, Number};
 use super::server::{Order, Orders};
 use super::{BURST, BURST_BYTES, held, owned};
 use crate::door::Guests;
@@ -28,20 +24,14 @@ use crate::turns::{self, Turns};
 /// Connections are numbered through over all servers of the process, so that no two are ever mixed up.
 static NEXT_CONN: AtomicU64 = AtomicU64::new(1);
 
-/// Notices of the library that may wait. It drops what is above, and its own choice, a thousand, is less
-/// than what connects at once when a broker comes back.
-const NOTICES_MAX: usize = 65_536;
-
 /// Complaints about failing accepts come no more often than this: the library retries without a pause.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Lives on the socket's thread.
 pub(super) struct Router {
-    socket: RouterSocket,
-    notices: mpsc::Receiver<SocketEvent>,
-    backend: Arc<dyn MultiPeerBackend>,
+    sockets: Generations,
     peers: HashMap<PeerIdentity, Peer>,
-    conns: HashMap<ConnId, PeerIdentity>,
+    conns: HashMap<ConnId, (Number, PeerIdentity)>,
     conns_max: usize,
     /// What happened since the inbox was last filled.
     events: Vec<(ServerEvent, usize)>,
@@ -64,39 +54,23 @@ struct Peer {
 
 impl Router {
     pub(super) fn new(
-        socket: RouterSocket,
+        sockets: Generations,
         inbox: Mailbox<Turns>,
         orders: Arc<Orders>,
         limits: Limits,
         nofile: u64,
         guests: Option<Arc<Guests>>,
     ) -> Self {
-        let backend = socket.backend();
-        let (sender, notices) = mpsc::channel(NOTICES_MAX);
-        backend.monitor().lock().replace(sender);
         // The other half of the files is for the other sockets of the process, and for its own.
         let conns_max = limits.connections.min(usize::try_from(nofile / 2).unwrap_or(usize::MAX));
         let (peers, conns) = (HashMap::new(), HashMap::new());
         let (events, batch, complaint) = (Vec::new(), Vec::new(), None);
-        Self {
-            socket,
-            notices,
-            backend,
-            peers,
-            conns,
-            conns_max,
-            events,
-            inbox,
-            batch,
-            orders,
-            limits,
-            guests,
-            complaint,
-        }
+        Self { sockets, peers, conns, conns_max, events, inbox, batch, orders, limits, guests, complaint }
     }
 
-    /// Until the owner wants the end; returns until when peers may be written to. Nothing in a turn waits, and every turn is bounded: a peer that never
-    /// stops cannot keep others, or the writers of the library, from theirs.
+    /// Until the owner wants the end; returns until when peers may be written to. Nothing in a turn waits, but
+    /// for a new socket once in a long while, and every turn is bounded: a peer that never stops cannot keep
+    /// others, or the writers of the library, from theirs.
     pub(super) async fn run(mut self) -> Instant {
         loop {
             let mut busy = self.carry_out();
@@ -105,6 +79,9 @@ impl Router {
                 busy |= self.receive();
             }
             self.inbox.push_all(&mut self.events);
+            if self.sockets.is_full() {
+                self.sockets.renew().await;
+            }
             let shutdown = self.orders.state.lock().shutdown;
             match shutdown {
                 Some(grace) => return self.end(grace).await,
@@ -126,13 +103,14 @@ impl Router {
         }
         tokio::select! {
             () = self.orders.given.notified() => {}
-            Some(notice) = self.notices.next() => self.on_notice(notice),
-            received = AssertUnwindSafe(self.socket.recv()).catch_unwind() => {
-                if let Ok(Ok(message)) = received {
+            heard = self.sockets.hear() => match heard {
+                Heard::Notice(of, notice) => self.on_notice(of, notice),
+                Heard::Message(of, message) => {
                     // The notice of a connection comes before its first message, but in another queue.
                     self.notice();
-                    self.on_message(message);
+                    self.on_message(of, message);
                 }
+                Heard::Nothing => {}
             }
         }
     }
@@ -153,11 +131,10 @@ impl Router {
     }
 
     fn send(&mut self, conn: ConnId, body: Bytes) {
-        let Some(peer) = self.conns.get(&conn) else { return };
+        let Some((of, peer)) = self.conns.get(&conn) else { return };
         let mut message = ZmqMessage::from(body);
         message.push_front(peer.clone().into());
-        // Polled once: a send that waits keeps a lock with which the library can stop for good.
-        match self.socket.send(message).now_or_never() {
+        match self.sockets.send(*of, message) {
             Some(Ok(())) => {}
             Some(Err(_)) => self.forget(conn, DownReason::Closed),
             None => self.forget(conn, DownReason::Overflow),
@@ -166,8 +143,8 @@ impl Router {
 
     fn notice(&mut self) -> bool {
         let mut any = false;
-        while let Ok(notice) = self.notices.try_recv() {
-            self.on_notice(notice);
+        while let Some((of, notice)) = self.sockets.notice() {
+            self.on_notice(of, notice);
             any = true;
         }
         any
@@ -177,13 +154,8 @@ impl Router {
         let (messages, bytes) = self.inbox.room();
         let mut bytes = bytes.min(BURST_BYTES);
         for count in 0..BURST.min(messages) {
-            // What a peer announces can make the library panic while it reads; that is the end of the
-            // peer's connection, not of the server.
-            let received = std::panic::catch_unwind(AssertUnwindSafe(|| self.socket.recv().now_or_never()));
-            match received {
-                Ok(Some(Ok(message))) => bytes = bytes.saturating_sub(self.on_message(message)),
-                Ok(Some(Err(_)) | None) | Err(_) => return count > 0,
-            }
+            let Some((of, message)) = self.sockets.receive() else { return count > 0 };
+            bytes = bytes.saturating_sub(self.on_message(of, message));
             if bytes == 0 {
                 return true;
             }
@@ -191,7 +163,7 @@ impl Router {
         true
     }
 
-    fn on_notice(&mut self, notice: SocketEvent) {
+    fn on_notice(&mut self, of: Number, notice: SocketEvent) {
         match notice {
             SocketEvent::Accepted(from, id) => match self.peers.get_mut(&id) {
                 Some(peer) if peer.early => peer.early = false,
@@ -201,7 +173,7 @@ impl Router {
                     let conn = peer.conn;
                     self.forget(conn, DownReason::Replaced);
                 }
-                None => drop(self.add(id, address_of(&from), false)),
+                None => drop(self.add(of, id, address_of(&from), false)),
             },
             SocketEvent::Disconnected(id) => {
                 if let Some(peer) = self.peers.get(&id) {
@@ -226,11 +198,11 @@ impl Router {
     }
 
     /// Returns what the message took to receive.
-    fn on_message(&mut self, message: ZmqMessage) -> usize {
+    fn on_message(&mut self, of: Number, message: ZmqMessage) -> usize {
         let mut parts = message.into_vecdeque();
         let Some(Ok(id)) = parts.pop_front().map(PeerIdentity::try_from) else { return 0 };
         let known = self.peers.get(&id).map(|peer| peer.conn);
-        let Some(conn) = known.or_else(|| self.add(id, None, true)) else { return 0 };
+        let Some(conn) = known.or_else(|| self.add(of, id, None, true)) else { return 0 };
         let (count, bytes) = (parts.len(), parts.iter().map(Bytes::len).sum());
         match parts.pop_front() {
             Some(body) if count == 1 && bytes <= self.limits.message_bytes => {
@@ -254,9 +226,9 @@ impl Router {
     }
 
     /// Nobody, when there are too many already.
-    fn add(&mut self, id: PeerIdentity, addr: Option<SocketAddr>, early: bool) -> Option<ConnId> {
+    fn add(&mut self, of: Number, id: PeerIdentity, addr: Option<SocketAddr>, early: bool) -> Option<ConnId> {
         if self.conns.len() >= self.conns_max {
-            self.backend.peer_disconnected(&id);
+            self.sockets.refuse(of, &id);
             self.complain(&format!("there are {} connections already", self.conns_max));
             return None;
         }
@@ -266,7 +238,8 @@ impl Router {
         };
         let conn = ConnId(NEXT_CONN.fetch_add(1, Ordering::Relaxed));
         self.peers.insert(id.clone(), Peer { conn, early });
-        self.conns.insert(conn, id);
+        self.conns.insert(conn, (of, id));
+        self.sockets.came(of);
         self.orders.state.lock().conns.insert(conn, Arc::new(held(&self.limits)));
         self.tell(ServerEvent::Up { conn, peer });
         Some(conn)
@@ -274,23 +247,22 @@ impl Router {
 
     /// Forgets a connection and makes the library forget it, which closes it after what is queued.
     fn forget(&mut self, conn: ConnId, reason: DownReason) {
-        let Some(id) = self.conns.remove(&conn) else { return };
+        let Some((of, id)) = self.conns.remove(&conn) else { return };
         self.peers.remove(&id);
         self.orders.state.lock().conns.remove(&conn);
-        self.backend.peer_disconnected(&id);
+        self.sockets.went(of, &id);
         self.tell(ServerEvent::Down { conn, reason });
     }
 
     async fn end(mut self, grace: Duration) -> Instant {
         let until = Instant::now() + grace;
         self.carry_out();
-        self.socket.unbind_all().await;
+        self.sockets.unbind().await;
         self.orders.state.lock().conns.clear();
         for (conn, _) in std::mem::take(&mut self.conns) {
             self.tell(ServerEvent::Down { conn, reason: DownReason::Shutdown });
         }
         self.inbox.push_all(&mut self.events);
-        // Without the socket every peer's writer finishes what it has and ends.
         until
     }
 }
@@ -314,9 +286,11 @@ fn address_of(endpoint: &zeromq::Endpoint) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    fn router(limits: Limits) -> Router {
+    async fn router(limits: Limits) -> Router {
         let inbox = Mailbox::new(100, 100);
-        Router::new(RouterSocket::new(), inbox, Arc::default(), limits, 1_000, None)
+        let bound = super::super::listener::listen(&"tcp://127.0.0.1:0".parse().unwrap(), &limits).unwrap();
+        let sockets = Generations::begin(bound.listening).await.unwrap();
+        Router::new(sockets, inbox, Arc::default(), limits, 1_000, None)
     }
 
     fn said_by(peer: &PeerIdentity) -> ZmqMessage {
@@ -331,12 +305,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_whose_notice_is_late_or_lost_is_known_by_its_first_message() {
-        let mut router = router(Limits::default());
+        let mut router = router(Limits::default()).await;
         let (peer, other) = (PeerIdentity::new(), PeerIdentity::new());
-        router.on_message(said_by(&peer));
-        router.on_notice(accepted(&peer));
-        router.on_message(said_by(&peer));
-        router.on_notice(accepted(&other));
+        router.on_message(1, said_by(&peer));
+        router.on_notice(1, accepted(&peer));
+        router.on_message(1, said_by(&peer));
+        router.on_notice(1, accepted(&other));
         let events: Vec<ServerEvent> = router.events.drain(..).map(|(event, _)| event).collect();
         let [first, second] = [router.peers[&peer].conn, router.peers[&other].conn];
         let body = Bytes::from("something");

@@ -9,8 +9,8 @@ use ganger_common::ConnId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use zeromq::{RouterSocket, Socket};
 
+use super::generations::Generations;
 use super::io::{self, IoThread};
 use super::listener::Bound;
 use super::router::Router;
@@ -116,7 +116,7 @@ impl ZmqServer {
         limits: Limits,
     ) -> Result<Self, BindError> {
         let nofile = raise_nofile_limit();
-        let Bound { listener, endpoint, file } = bound;
+        let Bound { listening, endpoint, file } = bound;
         let guests = attended.as_ref().map(|attended| attended.guests.clone());
         let failed = |source: std::io::Error| BindError::Io { endpoint: endpoint.clone(), source };
         let is_lent = io.is_lent();
@@ -125,12 +125,13 @@ impl ZmqServer {
         let (sink, source) = (inbox.clone(), orders.clone());
         let (bound, is_bound) = tokio::sync::oneshot::channel();
         let task = io.spawn(async move {
-            let mut socket = RouterSocket::new();
-            let result = socket.bind_listener(listener).await.map(drop).map_err(|error| error.to_string());
-            let is_ok = result.is_ok();
+            let (result, sockets) = match Generations::begin(listening).await {
+                Ok(sockets) => (Ok(()), Some(sockets)),
+                Err(reason) => (Err(reason), None),
+            };
             // The owner is gone when it has given up meanwhile.
-            if bound.send(result).is_ok() && is_ok {
-                let until = Router::new(socket, sink, source, limits, nofile, guests).run().await;
+            if let (Ok(()), Some(sockets)) = (bound.send(result), sockets) {
+                let until = Router::new(sockets, sink, source, limits, nofile, guests).run().await;
                 if !is_lent {
                     // This task is the one that is left.
                     io::finished(1, until).await;
