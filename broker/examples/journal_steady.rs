@@ -150,7 +150,8 @@ impl Load {
             let enough = (16 << 20) + (live * 16 / 10).max(self.carried_bytes * 13 / 10);
             if self.journal.usage().log_bytes > enough {
                 let (epoch, revision) = (Epoch(1), Revision(0));
-                let head = CarryHead { epoch, seq: self.tasks, revision, workers: Vec::new() };
+                let head =
+                    CarryHead { epoch, seq: self.tasks, revision, workers: Vec::new(), paused: Vec::new() };
                 self.push(batch, Record::CarryBegun(head));
                 self.walk = Some((self.last, self.live.len()));
                 self.carried_bytes = 0;

@@ -110,6 +110,9 @@ pub(crate) fn large_client_request(request: &ClientRequest) -> Option<u64> {
         | ClientRequest::Ack { .. }
         | ClientRequest::Cancel { .. }
         | ClientRequest::Retry { .. }
+        | ClientRequest::Discard { .. }
+        | ClientRequest::Pause { .. }
+        | ClientRequest::Resume { .. }
         | ClientRequest::Explain { .. }
         | ClientRequest::Status { .. }
         | ClientRequest::Drain { .. }

@@ -362,6 +362,9 @@ fn weight(record: &Record) -> usize {
         Record::Started { .. }
         | Record::AttemptEnded(_)
         | Record::Retried { .. }
+        | Record::Discarded { .. }
+        | Record::KindPaused { .. }
+        | Record::KindResumed { .. }
         | Record::Forgotten { .. }
         | Record::WorkerJoined { .. }
         | Record::WorkerLeft { .. }

@@ -49,6 +49,6 @@ pub use handle::{TaskHandle, as_completed};
 pub use knowledge::{Knowledge, KnowledgeWatch, Learned};
 pub use pipe::{PipeConfig, PipeItem, PipeReceiver, PipeSender};
 pub use requests::Page;
-pub use session::request::{Change, Entry, Refused, TaskQuery};
+pub use session::request::{Change, DiscardQuery, Entry, Refused, TaskQuery};
 pub use session::{Broker, TaskEvent};
 pub use task::{NewTask, TaskOutcome};

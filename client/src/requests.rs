@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ganger_common::view::{Explanation, StatusView, TaskView, WorkerView};
+use ganger_common::view::{Among, Explanation, StatusView, TaskView, WorkerView};
 use ganger_common::{ErrorCode, TaskId};
 use tokio::sync::oneshot;
 
 use crate::client::{Client, IDS_MAX};
 use crate::error::{Error, Result};
-use crate::session::request::{Answer, Refused, Request, TaskQuery};
+use crate::session::request::{Answer, DiscardQuery, Refused, Request, TaskQuery};
 
 /// One page of a listing.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +36,68 @@ impl Client {
     /// When there is no answer; see [`Error::Interrupted`].
     pub async fn retry(&self, tasks: &[TaskId]) -> Result<Vec<Refused>> {
         self.on_tasks(tasks, Request::Retry).await
+    }
+
+    /// Lets failed or dead tasks go, payload and all: nobody remembers them afterwards. Returns those that could
+    /// not be let go, by their place.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`].
+    pub async fn discard(&self, tasks: &[TaskId]) -> Result<Vec<Refused>> {
+        let mut refused = Vec::new();
+        for (page, tasks) in tasks.chunks(IDS_MAX).enumerate() {
+            match self.ask(Request::Discard(tasks.to_vec())).await? {
+                Answer::Discarded { refused: some, .. } => refused.extend(on_page(page, some)),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Lets all tasks of the dead set go that fit, as many as the broker lets go at a time. Returns how many that
+    /// were, and where to go on.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`].
+    pub async fn discard_some(&self, query: DiscardQuery) -> Result<(u64, Option<String>)> {
+        match self.ask(Request::DiscardAll(query)).await? {
+            Answer::Discarded { count, next, .. } => Ok((count, next)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets all tasks of the dead set go that fit. Returns how many that were.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`]. Some may have been let go by then.
+    pub async fn discard_all(&self, among: Among, kind: Option<&str>) -> Result<u64> {
+        let mut query = DiscardQuery { among, kind: kind.map(str::to_owned), after: None };
+        let mut all = 0;
+        loop {
+            let (count, next) = self.discard_some(query.clone()).await?;
+            all += count;
+            query.after = next;
+            if query.after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Pauses a kind: its tasks are taken and wait, nothing of it is given out until it is resumed. What workers
+    /// have of it already goes on.
+    ///
+    /// # Errors
+    /// `too_many` when too many kinds are paused, or no answer; see [`Error::Interrupted`].
+    pub async fn pause(&self, kind: &str) -> Result<()> {
+        self.done(Request::Pause { kind: kind.to_owned() }).await
+    }
+
+    /// Resumes a paused kind.
+    ///
+    /// # Errors
+    /// When there is no answer; see [`Error::Interrupted`].
+    pub async fn resume(&self, kind: &str) -> Result<()> {
+        self.done(Request::Resume { kind: kind.to_owned() }).await
     }
 
     /// Reads one task with its result.
@@ -128,10 +190,7 @@ impl Client {
     /// # Errors
     /// When it is too large, or there is no answer; see [`Error::Interrupted`].
     pub async fn publish(&self, topic: &str, body: impl Into<Bytes>) -> Result<()> {
-        match self.ask(Request::Publish { topic: topic.to_owned(), body: body.into() }).await? {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        self.done(Request::Publish { topic: topic.to_owned(), body: body.into() }).await
     }
 
     /// Asks anything.
@@ -158,12 +217,16 @@ impl Client {
         let mut refused = Vec::new();
         for (page, tasks) in tasks.chunks(IDS_MAX).enumerate() {
             let some = self.verdicts(request(tasks.to_vec())).await?;
-            refused.extend(some.into_iter().map(|mut refused| {
-                refused.index += page * IDS_MAX;
-                refused
-            }));
+            refused.extend(on_page(page, some));
         }
         Ok(refused)
+    }
+
+    async fn done(&self, request: Request) -> Result<()> {
+        match self.ask(request).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn verdicts(&self, request: Request) -> Result<Vec<Refused>> {
@@ -172,6 +235,11 @@ impl Client {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// Refusals of one page of a request, by their places in the whole of it.
+fn on_page(page: usize, refused: Vec<Refused>) -> impl Iterator<Item = Refused> {
+    refused.into_iter().map(move |refused| Refused { index: refused.index + page * IDS_MAX, ..refused })
 }
 
 /// A question whose asker may stop waiting.

@@ -67,7 +67,7 @@ codes! {
     UnknownTask = "unknown_task", retry: false;
     /// The task has its outcome already, and outcomes are final.
     AlreadySettled = "already_settled", retry: false;
-    /// Only a task that failed or is dead, and whose payload is still kept, can be retried.
+    /// Only a task that failed or is dead, and that is still kept, can be retried or discarded.
     NotRetryable = "not_retryable", retry: false;
     /// The lease is not the current one of that task, or not yours: the report changed nothing.
     Stale = "stale", retry: false;

@@ -33,6 +33,8 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const TEXT_BYTES_MAX: usize = 4_096;
 /// Most kinds that one worker may announce.
 pub const WORKER_KINDS_MAX: usize = 256;
+/// Most kinds that may be paused at a time. They stand in one record of the journal, and in every status reply.
+pub const PAUSED_KINDS_MAX: usize = 256;
 /// Most leases that a worker may name when it comes back: its slots, and all that may wait there.
 pub const HELD_LEASES_MAX: usize = 16_384;
 /// Most slots of one worker.
@@ -90,6 +92,6 @@ const _: () = {
     assert!(PAYLOAD_BYTES_MAX < KNOWLEDGE_BYTES_MAX);
     assert!(BATCH_BYTES_TARGET + PAYLOAD_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(PUBLISH_INLINE_BYTES_MAX < BATCH_BYTES_TARGET);
-    assert!(PAGE_ROWS_MAX <= BATCH_ITEMS_MAX);
+    assert!(PAGE_ROWS_MAX <= BATCH_ITEMS_MAX && PAUSED_KINDS_MAX < PAGE_ROWS_MAX);
     assert!(TEXT_BYTES_MAX < ANY_TEXT_BYTES_MAX);
 };

@@ -102,6 +102,32 @@ impl StateFilter {
     }
 }
 
+/// Which part of the dead set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Among {
+    /// Tasks under which too many workers died.
+    Dead,
+    /// Tasks that failed.
+    Failed,
+    /// All of it.
+    Any,
+}
+
+impl Among {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Dead, Self::Failed, Self::Any];
+
+    /// Whether a task with this outcome is meant.
+    pub const fn includes(self, outcome: Outcome) -> bool {
+        match self {
+            Self::Dead => matches!(outcome, Outcome::Dead),
+            Self::Failed => matches!(outcome, Outcome::Failed),
+            Self::Any => matches!(outcome, Outcome::Dead | Outcome::Failed),
+        }
+    }
+}
+
 /// One attempt that did not settle its task the plain way, or that did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -197,6 +223,8 @@ pub struct Reason {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonCode {
+    /// Somebody has paused the kind.
+    KindPaused,
     /// No connected worker serves the kind.
     NoWorkerForKind,
     /// The delay that the submitter asked for has not passed.
@@ -310,6 +338,9 @@ pub struct KindView {
     pub workers: u32,
     /// Milliseconds since the first task of the queue was submitted.
     pub oldest_ms: u64,
+    /// Somebody has paused it: nothing of it is given out.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// The broker's figures. Counters count from the start of the broker's process.
@@ -357,7 +388,7 @@ pub struct StatusView {
     pub knowledge_entries: u64,
     /// Counters by name, in the order of the names.
     pub counters: std::collections::BTreeMap<String, u64>,
-    /// The kinds, by name; at most the first 1,000.
+    /// The kinds, by name; at most 1,000: those that are paused, and the first of the others.
     pub kinds: Vec<KindView>,
 }
 

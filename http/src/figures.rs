@@ -46,6 +46,11 @@ impl Figures {
             ("knowledge_revision", "The newest revision of the knowledge map", it.revision.0),
             ("knowledge_entries", "Entries of the knowledge map", it.knowledge_entries),
             ("kinds", "Kinds of tasks, the first 1,000 counted", it.kinds.len() as u64),
+            (
+                "kinds_paused",
+                "Kinds that are paused",
+                it.kinds.iter().filter(|kind| kind.paused).count() as u64,
+            ),
         ] {
             gauge(encoder, name, help, None, value as f64)?;
         }
@@ -92,6 +97,11 @@ impl Figures {
         let mut family = encoder.encode_descriptor("kind_workers", help, None, MetricType::Gauge)?;
         for kind in &kinds {
             labelled(&mut family, &[("kind", &kind.kind)], f64::from(kind.workers))?;
+        }
+        let help = "Whether a kind is paused";
+        let mut family = encoder.encode_descriptor("kind_paused", help, None, MetricType::Gauge)?;
+        for kind in &kinds {
+            labelled(&mut family, &[("kind", &kind.kind)], f64::from(u8::from(kind.paused)))?;
         }
         let help = "Since the first ready task of a kind was submitted";
         let unit = Some(&Unit::Seconds);
@@ -208,6 +218,7 @@ mod tests {
             leased: 0,
             workers: 0,
             oldest_ms: 0,
+            paused: false,
         };
         let text = shown(StatusView { kinds: (0..1_000).map(kind).collect(), ..StatusView::default() });
         assert_eq!(text.matches("ganger_kind_workers{").count(), KINDS_MEASURED_MAX);

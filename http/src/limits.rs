@@ -33,7 +33,7 @@ pub const VISITORS_MAX: usize = 256;
 pub const SHOWN_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of results or values that one answer shows.
 pub const SHOWN_BYTES_MAX_ALL: usize = 4 << 20;
-/// Most tasks that a filter puts back at a time.
+/// Most tasks that a filter puts back at a time. Of those that are discarded, it is about as many.
 pub const RETRIED_MAX: usize = BATCH_ITEMS_MAX;
 /// Pages that are read in search of them.
 pub const RETRY_PAGES_MAX: usize = 32;

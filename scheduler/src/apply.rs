@@ -59,6 +59,9 @@ impl Scheduler {
                 }
             }
             Record::Forgotten { settled, dead } => self.apply_forgotten(settled, dead),
+            Record::Discarded { tasks } => tasks.into_iter().for_each(|task| self.apply_discarded(task)),
+            Record::KindPaused { kind } => self.queues.pause(kind),
+            Record::KindResumed { kind } => self.queues.resume(&kind),
             Record::Knowledge(change) => {
                 self.knowledge.apply(&change, self.config.knowledge_history_max);
             }
@@ -88,6 +91,7 @@ impl Scheduler {
         self.next_seq = self.next_seq.max(head.seq);
         self.knowledge.catch_up(head.revision);
         self.holders.extend(head.workers);
+        head.paused.into_iter().for_each(|kind| self.queues.pause(kind));
     }
 
     /// Numbers tasks and outcomes through. Each entry of a record takes a number, whether its task is known

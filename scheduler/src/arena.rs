@@ -290,6 +290,11 @@ impl Arena {
         std::iter::successors(list.head(), |key| self[*key].links.next.some())
     }
 
+    /// A task and those that stand behind it in its list.
+    pub(crate) fn walk_from(&self, first: Option<TaskKey>) -> impl Iterator<Item = TaskKey> + '_ {
+        std::iter::successors(first, |key| self[*key].links.next.some())
+    }
+
     /// The tasks of a list from the back.
     pub(crate) fn walk_back<'a>(&'a self, list: &List) -> impl Iterator<Item = TaskKey> + 'a {
         std::iter::successors(list.tail(), |key| self[*key].links.prev.some())

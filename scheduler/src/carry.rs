@@ -62,11 +62,20 @@ impl Scheduler {
     }
 
     fn carry_head(&self) -> CarryHead {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::PauseForgotten) {
+            return CarryHead { paused: Vec::new(), ..self.whole_head() };
+        }
+        self.whole_head()
+    }
+
+    fn whole_head(&self) -> CarryHead {
         CarryHead {
             epoch: self.config.epoch,
             seq: self.next_seq,
             revision: self.knowledge.revision(),
             workers: self.holders.iter().copied().collect(),
+            paused: self.queues.paused().cloned().collect(),
         }
     }
 

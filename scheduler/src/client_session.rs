@@ -55,6 +55,9 @@ impl Scheduler {
             }
             ClientRequest::Cancel { req, tasks } => self.on_cancel(conn, req, &tasks),
             ClientRequest::Retry { req, tasks } => self.on_retry(conn, req, &tasks),
+            ClientRequest::Discard { req, which } => self.on_discard(conn, req, which),
+            ClientRequest::Pause { req, kind } => self.on_pause(conn, req, kind),
+            ClientRequest::Resume { req, kind } => self.on_resume(conn, req, kind),
             ClientRequest::Fetch { req, task } => self.on_fetch(conn, req, task),
             ClientRequest::Explain { req, task } => self.on_explain(conn, req, task),
             ClientRequest::List { req, filter, after, limit } => {

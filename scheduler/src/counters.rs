@@ -58,6 +58,8 @@ counters! {
     tasks_dead,
     /// Tasks put back from the dead set.
     tasks_retried,
+    /// Tasks that somebody let go from the dead set.
+    tasks_discarded,
     /// Tasks settled by a result whose lease had moved on.
     late_successes,
     /// Reports that changed nothing, because their lease was not the current one.

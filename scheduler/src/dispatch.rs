@@ -85,7 +85,14 @@ impl Scheduler {
         if self.queues.gated.is_empty() {
             return;
         }
-        let kinds: Vec<KindKey> = self.queues.gated.iter().copied().collect();
+        let is_given_out = |kind: &KindKey| {
+            #[cfg(feature = "planted")]
+            if crate::planted::is(crate::planted::Bug::PauseLeaks) {
+                return true;
+            }
+            !self.queues.kind(*kind).is_paused
+        };
+        let kinds: Vec<KindKey> = self.queues.gated.iter().copied().filter(is_given_out).collect();
         for kind in kinds {
             while let Some((revision, _, task)) = self.queues.kind(kind).gated.first().copied() {
                 // The needs ascend: when nobody has enough for this one, nobody has for the next.
@@ -257,7 +264,8 @@ impl Scheduler {
         let mut unserved = None;
         for (depth, task) in (1..=waiting).zip(self.arena.walk_back(&worker.assigned)) {
             let kind = self.arena[task].kind;
-            if unserved == Some(kind) {
+            // What is paused would come back and be given to nobody.
+            if unserved == Some(kind) || self.queues.kind(kind).is_paused {
                 continue;
             }
             let fits = |taker: WorkerKey, slots: u32| taker != donor && slots > 0 && self.serves(taker, kind);

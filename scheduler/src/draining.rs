@@ -1,8 +1,8 @@
 //! What a broker that goes down still waits for, when its queue ends with its process.
 //!
-//! A drain waits for what runs, and for what can run before its deadline. A task that nobody serves, or
-//! that is not due by then, would only hold it up: whoever handed it in is told goodbye, and hands it in
-//! again where it is taken.
+//! A drain waits for what runs, and for what can run before its deadline. A task that nobody serves, whose
+//! kind is paused, or that is not due by then, would only hold it up: whoever handed it in is told goodbye,
+//! and hands it in again where it is taken.
 
 use ganger_common::Revision;
 
@@ -42,8 +42,11 @@ impl Scheduler {
         })
     }
 
-    /// Whether a worker of that kind is there, or may come back, and takes more.
+    /// Whether the kind is given out, and a worker of it is there, or may come back, and takes more.
     fn is_taken_on(&self, kind: KindKey) -> bool {
+        if self.queues.kind(kind).is_paused {
+            return false;
+        }
         self.queues.servers(kind).any(|worker| self.fleet.get(worker).is_some_and(|worker| !worker.draining))
     }
 

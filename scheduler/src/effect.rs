@@ -69,6 +69,7 @@ pub enum ClientReply {
     Progress { task: TaskId, attempt: Attempt, fraction: Option<f32>, text: String },
     Partial { task: TaskId, attempt: Attempt, index: u64, data: Bytes },
     Verdicts { req: u64, refused: Vec<Refusal> },
+    Discarded { req: u64, count: u64, refused: Vec<Refusal>, next: Option<String> },
     Task { req: u64, task: Box<TaskView>, result: Option<Data> },
     Tasks { req: u64, rows: Vec<TaskView>, next: Option<String> },
     Explanation { req: u64, explanation: Box<Explanation> },

@@ -48,17 +48,23 @@ impl Scheduler {
     fn why_waiting(&self, task: &Task, gate: Option<Revision>) -> Vec<Reason> {
         let kind = self.queues.kind(task.kind);
         let name = &kind.name;
+        let mut reasons = Vec::new();
+        if kind.is_paused {
+            let text = format!("its kind is paused: `ganger resume {name}` lets it go on");
+            reasons.push(reason(ReasonCode::KindPaused, text));
+        }
         let servers: Vec<&Worker> =
             self.queues.servers(task.kind).filter_map(|worker| self.fleet.get(worker)).collect();
         if servers.is_empty() {
             let text = format!("no connected worker serves the kind {name}; the task is parked");
-            return vec![reason(ReasonCode::NoWorkerForKind, text)];
+            reasons.push(reason(ReasonCode::NoWorkerForKind, text));
+            return reasons;
         }
         if servers.iter().all(|worker| worker.draining) {
             let text = format!("all {} workers of the kind {name} are draining", servers.len());
-            return vec![reason(ReasonCode::WorkersDraining, text)];
+            reasons.push(reason(ReasonCode::WorkersDraining, text));
+            return reasons;
         }
-        let mut reasons = Vec::new();
         if let Some(revision) = gate
             && let best = servers.iter().map(|worker| worker.revision).max().unwrap_or_default()
             && best < revision

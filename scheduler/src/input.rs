@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::message::Lease;
-use ganger_common::view::StateFilter;
+use ganger_common::view::{Among, StateFilter};
 use ganger_common::{
     Attempt, AttemptEnd, ClientId, ConnId, Epoch, Revision, SessionToken, TaskId, TaskOptions, WorkerId,
 };
@@ -69,6 +69,9 @@ pub enum ClientRequest {
     Ack { upto: u64 },
     Cancel { req: u64, tasks: Vec<TaskId> },
     Retry { req: u64, tasks: Vec<TaskId> },
+    Discard { req: u64, which: Discard },
+    Pause { req: u64, kind: Arc<str> },
+    Resume { req: u64, kind: Arc<str> },
     Fetch { req: u64, task: TaskId },
     Explain { req: u64, task: TaskId },
     List { req: u64, filter: TaskFilter, after: Option<String>, limit: Option<u32> },
@@ -178,6 +181,22 @@ pub struct TaskFilter {
     pub state: Option<StateFilter>,
     /// Only of this kind.
     pub kind: Option<String>,
+}
+
+/// Which tasks of the dead set are let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// These.
+    Tasks(Vec<TaskId>),
+    /// All that fit, a part at a time.
+    All {
+        /// With which outcome.
+        among: Among,
+        /// Only of this kind.
+        kind: Option<String>,
+        /// Where the last part ended.
+        after: Option<String>,
+    },
 }
 
 /// What may be asked of the knowledge map.

@@ -201,7 +201,10 @@ impl Scheduler {
             let open = self.queues.open_len(key) > 0;
             let has_plain = ready > 0;
             // Whoever could be served must be seen: credit and ready work never sit side by side.
-            assert!(!(open && has_plain) || self.queues.is_ranked(key), "{} is ready and open", kind.name);
+            let is_hidden = kind.is_paused || self.queues.is_ranked(key);
+            assert!(!(open && has_plain) || is_hidden, "{} is ready and open", kind.name);
+            assert!(!(kind.is_paused && self.queues.is_ranked(key)), "{} is paused and its turn", kind.name);
+            assert_eq!(kind.is_paused, self.queues.is_paused(&kind.name), "paused kinds");
             assert_eq!(kind.leased, census.leased_of(key), "leases of {}", kind.name);
         }
         assert_eq!(self.queues.len, total, "ready tasks of all kinds");

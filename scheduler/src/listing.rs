@@ -10,6 +10,7 @@ use crate::arena::TaskKey;
 use crate::effect::ClientReply;
 use crate::input::TaskFilter;
 use crate::knowledge_requests::page_limit;
+use crate::queue::{Kind, KindKey};
 use crate::scheduler::Scheduler;
 use crate::task::{State, Task};
 use crate::worker::Worker;
@@ -203,7 +204,7 @@ impl Scheduler {
 
     /// The scheduler's figures.
     pub fn status(&self) -> StatusView {
-        let parked = |(key, kind): (_, &crate::queue::Kind)| match self.queues.is_served(key) {
+        let parked = |(key, kind): (_, &Kind)| match self.queues.is_served(key) {
             true => 0,
             false => kind.ready as u64,
         };
@@ -233,25 +234,43 @@ impl Scheduler {
     }
 
     fn kind_views(&self) -> Vec<KindView> {
-        let has_something =
-            |kind: &crate::queue::Kind, workers: u32| kind.ready + kind.leased > 0 || workers > 0;
-        self.queues
-            .kinds_by_name()
-            .map(|(key, kind)| (kind, self.queues.servers(key).count() as u32))
-            .filter(|(kind, workers)| has_something(kind, *workers))
-            .take(PAGE_ROWS_MAX)
-            .map(|(kind, workers)| {
-                let lines = kind.levels.values().flat_map(crate::level::Level::lists);
-                let first = lines.take(LINES_MAX).filter_map(crate::arena::List::head);
-                let oldest = first.map(|key| self.arena[key].submitted).min();
-                KindView {
-                    kind: kind.name.to_string(),
-                    queued: kind.ready as u64,
-                    leased: kind.leased as u64,
-                    workers,
-                    oldest_ms: oldest.map_or(0, |oldest| self.now.wall.since(oldest).as_millis() as u64),
-                }
+        // What somebody has paused must be seen, however many kinds there are.
+        let mut rows: Vec<KindView> = self
+            .queues
+            .paused()
+            .map(|name| match self.queues.find(name) {
+                Some(key) => self.kind_view(key),
+                None => nothing_of(name),
             })
-            .collect()
+            .collect();
+        let is_idle = |kind: &Kind| kind.ready + kind.leased == 0;
+        let others = self
+            .queues
+            .kinds_by_name()
+            .filter(|(key, kind)| !kind.is_paused && !(is_idle(kind) && !self.queues.is_served(*key)));
+        let room = PAGE_ROWS_MAX.saturating_sub(rows.len());
+        rows.extend(others.take(room).map(|(key, _)| self.kind_view(key)));
+        rows.sort_by(|one, other| one.kind.cmp(&other.kind));
+        rows
     }
+
+    fn kind_view(&self, key: KindKey) -> KindView {
+        let kind = self.queues.kind(key);
+        let lines = kind.levels.values().flat_map(crate::level::Level::lists);
+        let first = lines.take(LINES_MAX).filter_map(crate::arena::List::head);
+        let oldest = first.map(|key| self.arena[key].submitted).min();
+        KindView {
+            queued: kind.ready as u64,
+            leased: kind.leased as u64,
+            workers: self.queues.servers(key).count() as u32,
+            oldest_ms: oldest.map_or(0, |oldest| self.now.wall.since(oldest).as_millis() as u64),
+            paused: kind.is_paused,
+            ..nothing_of(&kind.name)
+        }
+    }
+}
+
+/// A paused kind of which there has been nothing yet.
+fn nothing_of(kind: &str) -> KindView {
+    KindView { kind: kind.to_owned(), queued: 0, leased: 0, workers: 0, oldest_ms: 0, paused: true }
 }

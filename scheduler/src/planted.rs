@@ -61,11 +61,17 @@ pub enum Bug {
     FullUnheeded,
     /// A client whose turn it is goes on until it has nothing left.
     TurnsForgotten,
+    /// Tasks of a paused kind that wait for knowledge are given out all the same.
+    PauseLeaks,
+    /// What is paused is not carried with the state.
+    PauseForgotten,
+    /// A task that is let go is in the journal for ever.
+    DiscardUnwritten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::PromiseBeforeSync,
         Self::RevisionBeforeSync,
         Self::NoFencing,
@@ -92,6 +98,9 @@ impl Bug {
         Self::NumberSkipped,
         Self::FullUnheeded,
         Self::TurnsForgotten,
+        Self::PauseLeaks,
+        Self::PauseForgotten,
+        Self::DiscardUnwritten,
     ];
 }
 

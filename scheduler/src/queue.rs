@@ -45,7 +45,16 @@ pub(crate) struct Kind {
     pub(crate) gated: BTreeSet<(Revision, u64, TaskKey)>,
     pub(crate) leased: usize,
     pub(crate) classes: Vec<ClassKey>,
+    /// Nothing of it is given out.
+    pub(crate) is_paused: bool,
     rank: Option<Rank>,
+}
+
+impl Kind {
+    /// Whether there is anything to give out.
+    pub(crate) fn has_work(&self) -> bool {
+        self.ready > 0 && !self.is_paused
+    }
 }
 
 /// One class of workers.
@@ -62,6 +71,8 @@ pub(crate) struct Class {
 pub(crate) struct Queues {
     kinds: Vec<Kind>,
     by_name: BTreeMap<Arc<str>, KindKey>,
+    /// Names of the kinds that are paused, whether there has been a task of them or not.
+    paused: BTreeSet<Arc<str>>,
     classes: Slab<Class>,
     by_kinds: BTreeMap<Arc<[KindKey]>, ClassKey>,
     ready: BTreeSet<Rank>,
@@ -96,6 +107,7 @@ impl Queues {
             gated: BTreeSet::new(),
             leased: 0,
             classes: Vec::new(),
+            is_paused: self.paused.contains(name),
             rank: None,
         });
         self.by_name.insert(name.clone(), key);
@@ -222,7 +234,8 @@ impl Queues {
     /// Puts a kind where its first task belongs.
     pub(crate) fn rerank(&mut self, key: KindKey) {
         let kind = &mut self.kinds[key.0 as usize];
-        let rank = kind.levels.first_key_value().map(|(priority, level)| (*priority, level.since, key));
+        let first = kind.levels.first_key_value().filter(|_| !kind.is_paused);
+        let rank = first.map(|(priority, level)| (*priority, level.since, key));
         if kind.rank == rank {
             return;
         }
@@ -232,6 +245,33 @@ impl Queues {
         if let Some(rank) = rank {
             self.ready.insert(rank);
         }
+    }
+
+    /// Nothing of a kind is given out from now on.
+    pub(crate) fn pause(&mut self, name: Arc<str>) {
+        if let Some(key) = self.find(&name) {
+            self.kind_mut(key).is_paused = true;
+            self.rerank(key);
+        }
+        self.paused.insert(name);
+    }
+
+    /// A kind is given out again, in the order in which its tasks came.
+    pub(crate) fn resume(&mut self, name: &str) {
+        self.paused.remove(name);
+        if let Some(key) = self.find(name) {
+            self.kind_mut(key).is_paused = false;
+            self.rerank(key);
+        }
+    }
+
+    /// The kinds that are paused, by name.
+    pub(crate) fn paused(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.paused.iter()
+    }
+
+    pub(crate) fn is_paused(&self, name: &str) -> bool {
+        self.paused.contains(name)
     }
 
     /// Queues a task: at the back of its line, or at the front when it was there before.

@@ -1,6 +1,8 @@
 //! Durable facts. State that must survive changes only through [`apply`](crate::Scheduler::apply) of one
 //! of these, live and in recovery alike.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ganger_common::{Attempt, AttemptEnd, ClientId, Epoch, Outcome, Revision, TaskId, WorkerId};
 
@@ -51,6 +53,21 @@ pub enum Record {
         settled: u64,
         /// The same for the dead set.
         dead: u64,
+    },
+    /// Somebody let tasks of the dead set go.
+    Discarded {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// A kind was paused: nothing of it is given out from here on.
+    KindPaused {
+        /// Its name.
+        kind: Arc<str>,
+    },
+    /// A paused kind is given out again.
+    KindResumed {
+        /// Its name.
+        kind: Arc<str>,
     },
     /// The knowledge map changed.
     Knowledge(Change),
@@ -165,6 +182,8 @@ pub struct CarryHead {
     pub revision: Revision,
     /// Workers that may have leases.
     pub workers: Vec<WorkerId>,
+    /// Kinds that are paused, by name.
+    pub paused: Vec<Arc<str>>,
 }
 
 /// Everything that is remembered of one task.

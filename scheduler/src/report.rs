@@ -131,7 +131,7 @@ impl Scheduler {
         let ran = report.ended.iter().filter(|ended| ended.end != AttemptEnd::Returned);
         let (count, total) =
             ran.fold((0, 0_u64), |(count, total), ended| (count + 1, total.saturating_add(ended.run_us)));
-        let more = |kind| self.queues.kind(kind).ready > 0;
+        let more = |kind| self.queues.kind(kind).has_work();
         let ran_dry =
             report.waiting == 0 && self.queues.class(worker.class).kinds.iter().any(|kind| more(*kind));
         worker.ended += u64::from(count);

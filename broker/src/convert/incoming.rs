@@ -8,7 +8,8 @@ use ganger_common::limits::{BROADCAST_BYTES_MAX, DELAY_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::{self as wire, FromClient, FromWorker};
 use ganger_common::{AttemptEnd, ErrorCode, Revision, TaskOptions};
 use ganger_scheduler::input::{
-    ClientRequest, EndDetail, Ended, Held, KnowledgeOp, NewTask, TaskFilter, WorkerHello, WorkerRequest,
+    ClientRequest, Discard, EndDetail, Ended, Held, KnowledgeOp, NewTask, TaskFilter, WorkerHello,
+    WorkerRequest,
 };
 
 use super::refused::{PreRefused, Refused};
@@ -61,6 +62,15 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
         FromClient::Ack(ack) => ClientRequest::Ack { upto: ack.upto },
         FromClient::Cancel(list) => ClientRequest::Cancel { req: list.req, tasks: list.tasks.0 },
         FromClient::Retry(list) => ClientRequest::Retry { req: list.req, tasks: list.tasks.0 },
+        FromClient::Discard(discard) => return self::discard(discard),
+        FromClient::Pause(one) => match named(&one, kinds) {
+            Ok(kind) => ClientRequest::Pause { req: one.req, kind },
+            Err(refused) => return Incoming::Refused(refused),
+        },
+        FromClient::Resume(one) => match named(&one, kinds) {
+            Ok(kind) => ClientRequest::Resume { req: one.req, kind },
+            Err(refused) => return Incoming::Refused(refused),
+        },
         FromClient::Fetch(one) => ClientRequest::Fetch { req: one.req, task: one.task },
         FromClient::Explain(one) => ClientRequest::Explain { req: one.req, task: one.task },
         FromClient::List(list) => ClientRequest::List {
@@ -97,6 +107,31 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
         FromClient::Goodbye(_) => ClientRequest::Goodbye,
     };
     Incoming::Request(request)
+}
+
+/// Nothing named must not mean everything: either tasks, or what they have in common.
+fn discard(discard: wire::Discard<'_>) -> Incoming<ClientRequest> {
+    let req = discard.req;
+    let which = match (discard.tasks.is_empty(), discard.among) {
+        (false, None) if discard.kind.is_none() && discard.after.is_none() => Discard::Tasks(discard.tasks.0),
+        (true, Some(among)) => Discard::All {
+            among,
+            kind: discard.kind.map(|kind| kind.0.to_owned()),
+            after: discard.after.map(|after| after.0.to_owned()),
+        },
+        _ => {
+            let text = "discard: name tasks, or say among which, and of which kind";
+            return refused(Some(req), ErrorCode::BadOption, text);
+        }
+    };
+    Incoming::Request(ClientRequest::Discard { req, which })
+}
+
+fn named(one: &wire::OneKind<'_>, kinds: &mut Kinds) -> Result<Arc<str>, Refused> {
+    match one.kind.is_empty() {
+        true => Err(Refused::new(Some(one.req), ErrorCode::BadOption, "the kind is empty")),
+        false => Ok(kinds.name(&one.kind)),
+    }
 }
 
 /// Tasks with options that are out of range are refused here, one by one; the others go on.

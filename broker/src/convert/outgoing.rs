@@ -47,6 +47,10 @@ pub(crate) fn encode_client(config: &Config, mark: u64, reply: ClientReply, fram
             let refused = refused.iter().map(verdict).collect();
             put(ToClient::Verdicts(wire::Verdicts { req, refused }));
         }
+        ClientReply::Discarded { req, count, refused, next } => {
+            let refused = refused.iter().map(verdict).collect();
+            put(ToClient::Discarded(wire::Discarded { req, count, refused, next }));
+        }
         ClientReply::Task { req, task, result } => {
             let result = result.as_ref().map(blob);
             put(ToClient::Task(wire::TaskReply { req, task: *task, result }));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ganger_common::{Account, ConnId, ErrorCode};
 use ganger_scheduler::effect::KnowledgeAnswer;
-use ganger_scheduler::input::NewTask;
+use ganger_scheduler::input::{Discard, NewTask};
 use ganger_scheduler::{ClientRequest, Record, Scheduler, Time, WorkerRequest};
 use ganger_transport::door::{Door, PublicKey};
 use ganger_transport::{Auth, PeerMeta};
@@ -326,7 +326,8 @@ fn of_kinds(principal: &Principal, request: &ClientRequest, scheduler: &Schedule
     let tasks = match request {
         ClientRequest::Watch { tasks, .. }
         | ClientRequest::Cancel { tasks, .. }
-        | ClientRequest::Retry { tasks, .. } => tasks.as_slice(),
+        | ClientRequest::Retry { tasks, .. }
+        | ClientRequest::Discard { which: Discard::Tasks(tasks), .. } => tasks.as_slice(),
         ClientRequest::Fetch { task, .. } | ClientRequest::Explain { task, .. } => std::slice::from_ref(task),
         _ => return Ok(()),
     };
@@ -355,6 +356,9 @@ fn req_of_client(request: &ClientRequest) -> Option<u64> {
         ClientRequest::Watch { req, .. }
         | ClientRequest::Cancel { req, .. }
         | ClientRequest::Retry { req, .. }
+        | ClientRequest::Discard { req, .. }
+        | ClientRequest::Pause { req, .. }
+        | ClientRequest::Resume { req, .. }
         | ClientRequest::Fetch { req, .. }
         | ClientRequest::Explain { req, .. }
         | ClientRequest::List { req, .. }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ganger_scheduler::input::KnowledgeOp;
+use ganger_scheduler::input::{Discard, KnowledgeOp};
 use ganger_scheduler::record::Change;
 use ganger_scheduler::{ClientRequest, WorkerRequest};
 use ganger_transport::door::{Grant, PublicKey};
@@ -147,6 +147,9 @@ pub(crate) fn of_client(request: &ClientRequest) -> (Needs, &'static str) {
         ClientRequest::Watch { .. } => (TASKS, "watch"),
         ClientRequest::Cancel { .. } => (TASKS, "cancel"),
         ClientRequest::Retry { .. } => (TASKS, "retry"),
+        ClientRequest::Discard { .. } => (OPERATES, "discard"),
+        ClientRequest::Pause { .. } => (OPERATES, "pause"),
+        ClientRequest::Resume { .. } => (OPERATES, "resume"),
         ClientRequest::Fetch { .. } => (TASKS, "fetch"),
         ClientRequest::Explain { .. } => (TASKS, "explain"),
         ClientRequest::List { .. } => (TASKS, "list"),
@@ -195,6 +198,13 @@ impl Principal {
                 Some(kind) => self.kind(kind),
                 None => Err("this key is for some kinds only: name one of them".to_owned()),
             },
+            ClientRequest::Discard { which: Discard::All { kind, .. }, .. } if !self.kinds.is_all() => {
+                match kind {
+                    Some(kind) => self.kind(kind),
+                    None => Err("this key is for some kinds only: name one of them".to_owned()),
+                }
+            }
+            ClientRequest::Pause { kind, .. } | ClientRequest::Resume { kind, .. } => self.kind(kind),
             ClientRequest::Knowledge { op, .. } => self.scope_of_knowledge(op),
             ClientRequest::Publish { topic, .. } => self.topic(topic),
             _ => Ok(()),

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use ganger_common::limits::WORKER_SLOTS_MAX;
 use ganger_common::message::Lease;
+use ganger_common::view::Among;
 use ganger_common::{Attempt, ClientId, ConnId, Epoch, Revision, SessionToken, TaskId, WorkerId};
 use ganger_scheduler::effect::KnowledgeAnswer;
-use ganger_scheduler::input::{KnowledgeOp, NewTask, TaskFilter, WorkerHello};
+use ganger_scheduler::input::{Discard, KnowledgeOp, NewTask, TaskFilter, WorkerHello};
 use ganger_scheduler::record::Change;
 use ganger_scheduler::{ClientRequest, Config, Now, Scheduler, Time, WorkerRequest};
 use ganger_transport::door::{PublicKey, SecretKey};
@@ -43,6 +44,7 @@ fn client_messages() -> Vec<(&'static str, ClientRequest)> {
         name: String::new(),
     };
     let list = ClientRequest::List { req: 1, filter: TaskFilter::default(), after: None, limit: None };
+    let everything = Discard::All { among: Among::Any, kind: None, after: None };
     let drain = ClientRequest::Drain { req: 1, workers: Vec::new(), broker: true, deadline: None };
     let mut all = vec![
         ("srwa", hello),
@@ -53,6 +55,10 @@ fn client_messages() -> Vec<(&'static str, ClientRequest)> {
         ("sa", ClientRequest::Watch { req: 1, tasks: tasks(), events: false }),
         ("sa", ClientRequest::Cancel { req: 1, tasks: tasks() }),
         ("sa", ClientRequest::Retry { req: 1, tasks: tasks() }),
+        ("a", ClientRequest::Discard { req: 1, which: Discard::Tasks(tasks()) }),
+        ("a", ClientRequest::Discard { req: 1, which: everything }),
+        ("a", ClientRequest::Pause { req: 1, kind: "k".into() }),
+        ("a", ClientRequest::Resume { req: 1, kind: "k".into() }),
         ("sa", ClientRequest::Fetch { req: 1, task: id() }),
         ("sa", ClientRequest::Explain { req: 1, task: id() }),
         ("sa", list),
@@ -206,6 +212,19 @@ fn s12_kinds_and_topics_are_those_that_begin_right() {
     };
     assert!(case.client(list(Some("thumb.x"))).is_ok());
     assert!(case.client(list(None)).is_err() && case.client(list(Some("resize"))).is_err());
+    let mut operator = Case::new("admin kinds=thumb.");
+    let all = |kind: Option<&str>| {
+        let (kind, after) = (kind.map(str::to_owned), None);
+        ClientRequest::Discard { req: 1, which: Discard::All { among: Among::Any, kind, after } }
+    };
+    assert!(operator.client(all(Some("thumb.x"))).is_ok());
+    assert!(operator.client(all(None)).is_err() && operator.client(all(Some("resize"))).is_err());
+    for (kind, is_theirs) in [("thumb.x", true), ("resize", false)] {
+        let pause = ClientRequest::Pause { req: 1, kind: kind.into() };
+        let resume = ClientRequest::Resume { req: 1, kind: kind.into() };
+        assert_eq!(operator.client(pause).is_ok(), is_theirs, "pause {kind}");
+        assert_eq!(operator.client(resume).is_ok(), is_theirs, "resume {kind}");
+    }
     let publish =
         |topic: &str| ClientRequest::Publish { req: 1, topic: topic.to_owned(), body: Bytes::new() };
     assert!(case.client(publish("pub/x")).is_ok() && case.client(publish("pub")).is_err());

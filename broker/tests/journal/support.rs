@@ -140,7 +140,9 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         seq: 17,
         revision: Revision(9),
         workers: vec![worker_id(0xa1), worker_id(0xa2)],
+        paused: Vec::new(),
     };
+    let pausing = CarryHead { paused: vec!["count".into(), "resize".into()], ..head.clone() };
     vec![
         ("started", Record::Started { epoch: Epoch(1) }),
         (
@@ -161,6 +163,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         ("worker joined", Record::WorkerJoined { worker: worker_id(0xa1) }),
         ("worker left", Record::WorkerLeft { worker: worker_id(0xa1) }),
         ("carry begun", Record::CarryBegun(head)),
+        ("carry begun with paused kinds", Record::CarryBegun(pausing)),
         ("carried tasks", Record::CarriedTasks(vec![fresh, tried])),
         ("carried tasks of a client", Record::CarriedTasks(vec![of_a_client, of_the_same])),
         (
@@ -173,6 +176,9 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
         ),
         ("carried history", Record::CarriedHistory(vec![change(9, "b", None), change(8, "a", Some(b"1"))])),
         ("carry ended", Record::CarryEnded { from: Lsn(11) }),
+        ("discarded", Record::Discarded { tasks: vec![task_id(2), task_id(3)] }),
+        ("kind paused", Record::KindPaused { kind: "resize".into() }),
+        ("kind resumed", Record::KindResumed { kind: "resize".into() }),
     ]
 }
 

@@ -89,6 +89,12 @@ pub(crate) enum Command {
     Cancel(IdsArgs),
     /// Put failed or dead tasks back into their queues.
     Retry(RetryArgs),
+    /// Let failed or dead tasks go, for good.
+    Discard(DiscardArgs),
+    /// Give out no more tasks of a kind. They are still taken, and wait; what runs goes on.
+    Pause(KindArgs),
+    /// Give out the tasks of a paused kind again.
+    Resume(KindArgs),
     /// List tasks, oldest first.
     Tasks(TasksArgs),
     /// Say why a task is where it is.
@@ -162,6 +168,33 @@ pub(crate) struct RetryArgs {
     /// Among the dead, only those of this kind.
     #[arg(long, value_name = "KIND", requires = "dead")]
     pub(crate) kind: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiscardArgs {
+    /// The tasks.
+    #[arg(value_name = "ID", conflicts_with_all = ["dead", "failed"],
+          required_unless_present_any = ["dead", "failed"])]
+    pub(crate) ids: Vec<TaskId>,
+    /// All tasks that are dead.
+    #[arg(long)]
+    pub(crate) dead: bool,
+    /// All tasks that failed.
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Among these, only those of this kind.
+    #[arg(long, value_name = "KIND", conflicts_with = "ids")]
+    pub(crate) kind: Option<String>,
+    /// Do not ask whether that is meant.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KindArgs {
+    /// The kind.
+    #[arg(value_name = "KIND", value_parser = parse_kind)]
+    pub(crate) kind: String,
 }
 
 #[derive(Args, Debug)]
@@ -255,6 +288,13 @@ pub(crate) fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
         Ok(Endpoint::Mem { .. }) => Err("mem:// is within one process; use tcp:// or ipc://".to_owned()),
         Ok(endpoint) => Ok(endpoint),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn parse_kind(text: &str) -> Result<String, String> {
+    match text.is_empty() {
+        true => Err("a kind has a name".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 

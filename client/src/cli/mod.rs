@@ -5,6 +5,7 @@ mod bench;
 mod beside;
 mod cancel;
 mod context;
+mod discard;
 mod drain;
 mod exit;
 mod explain;
@@ -15,6 +16,7 @@ mod keygen;
 mod knowledge;
 mod lines;
 mod output;
+mod pause;
 mod payload;
 mod progress;
 mod publish;
@@ -64,6 +66,9 @@ async fn run(mut context: Context, command: Command) -> Result<(), Exit> {
         Command::Result(args) => fetch::run(context, args).await,
         Command::Cancel(args) => cancel::run(context, args).await,
         Command::Retry(args) => retry::run(context, args).await,
+        Command::Discard(args) => discard::run(context, args).await,
+        Command::Pause(args) => pause::pause(context, args).await,
+        Command::Resume(args) => pause::resume(context, args).await,
         Command::Tasks(args) => tasks::run(context, args).await,
         Command::Explain(args) => explain::run(context, args).await,
         Command::Workers => workers::run(context).await,

@@ -20,8 +20,14 @@ pub(crate) async fn run(context: &mut Context) -> Result<(), Exit> {
     context.output.table(&[must("TASKS"), must("")], tasks(&status))?;
     if !status.kinds.is_empty() {
         context.output.line("")?;
-        let header =
-            [must("KIND"), must("QUEUED"), nice(1, "WITH WORKERS"), must("WORKERS"), nice(2, "OLDEST")];
+        let header = [
+            must("KIND"),
+            must("QUEUED"),
+            nice(1, "WITH WORKERS"),
+            must("WORKERS"),
+            nice(2, "OLDEST"),
+            must(""),
+        ];
         context.output.table(&header, status.kinds.iter().map(kind).collect())?;
     }
     let counters: Vec<_> = status.counters.iter().filter(|(_, count)| **count > 0).collect();
@@ -80,5 +86,6 @@ fn kind(kind: &KindView) -> Vec<Field> {
     };
     let is_parked = kind.workers == 0 && kind.queued > 0;
     let workers = if is_parked { toned("0", Tone::Careful) } else { number(kind.workers) };
-    vec![text(&kind.kind), number(kind.queued), number(kind.leased), workers, text(oldest)]
+    let paused = if kind.paused { toned("paused", Tone::Careful) } else { text("") };
+    vec![text(&kind.kind), number(kind.queued), number(kind.leased), workers, text(oldest), paused]
 }

@@ -47,7 +47,13 @@ impl Session {
 
     pub(super) fn on_answer(&mut self, frame: &Bytes, message: ToClient<'_>) {
         let (req, answer) = match message {
-            ToClient::Verdicts(verdicts) => (verdicts.req, wire::verdicts(&verdicts.refused)),
+            ToClient::Verdicts(verdicts) => {
+                (verdicts.req, Answer::Verdicts(wire::verdicts(&verdicts.refused)))
+            }
+            ToClient::Discarded(discarded) => {
+                let refused = wire::verdicts(&discarded.refused);
+                (discarded.req, Answer::Discarded { count: discarded.count, refused, next: discarded.next })
+            }
             ToClient::Task(reply) => {
                 let result = reply.result.map(|result| wire::own(frame, result.0));
                 (reply.req, Answer::Task { task: Box::new(reply.task), result })

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::limits::{self, BATCH_ITEMS_MAX, BROADCAST_BYTES_MAX, PAYLOAD_BYTES_MAX};
-use ganger_common::view::{Explanation, KnowledgeStatusView, StateFilter, StatusView, TaskView, WorkerView};
+use ganger_common::view::{
+    Among, Explanation, KnowledgeStatusView, StateFilter, StatusView, TaskView, WorkerView,
+};
 use ganger_common::{ErrorCode, Revision, TaskId};
 
 use crate::error::{Error, Result};
@@ -16,6 +18,20 @@ pub enum Request {
     Cancel(Vec<TaskId>),
     /// Put failed or dead tasks back into their queues; answered by [`Answer::Verdicts`].
     Retry(Vec<TaskId>),
+    /// Let failed or dead tasks go, for good; answered by [`Answer::Discarded`].
+    Discard(Vec<TaskId>),
+    /// Let all tasks of the dead set go that fit, a part at a time; answered by [`Answer::Discarded`].
+    DiscardAll(DiscardQuery),
+    /// Give out no more tasks of a kind; answered by [`Answer::Done`].
+    Pause {
+        /// Its name.
+        kind: String,
+    },
+    /// Give out the tasks of a paused kind again; answered by [`Answer::Done`].
+    Resume {
+        /// Its name.
+        kind: String,
+    },
     /// One task with its result; answered by [`Answer::Task`].
     Fetch(TaskId),
     /// Why a task is where it is; answered by [`Answer::Explanation`].
@@ -60,6 +76,17 @@ pub struct TaskQuery {
     pub after: Option<String>,
     /// Most rows.
     pub limit: Option<u32>,
+}
+
+/// Which tasks of the dead set are let go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiscardQuery {
+    /// Which part of it.
+    pub among: Among,
+    /// Only tasks of this kind.
+    pub kind: Option<String>,
+    /// Where to go on: `next` of the answer before.
+    pub after: Option<String>,
 }
 
 /// A question about knowledge.
@@ -112,6 +139,15 @@ pub enum Ask {
 pub enum Answer {
     /// The items that were refused; all others were carried out.
     Verdicts(Vec<Refused>),
+    /// Tasks were let go.
+    Discarded {
+        /// How many.
+        count: u64,
+        /// Which of the named ones were not.
+        refused: Vec<Refused>,
+        /// Where to go on; none when all that could fit were looked at.
+        next: Option<String>,
+    },
     /// One task.
     Task {
         /// The task.
@@ -214,7 +250,14 @@ impl Request {
         match self {
             Self::Fetch(_) | Self::Explain(_) | Self::List(_) | Self::Workers { .. } | Self::Status => true,
             Self::Knowledge(ask) => !matches!(ask, Ask::Put { .. } | Ask::Delete { .. }),
-            Self::Cancel(_) | Self::Retry(_) | Self::Drain { .. } | Self::Publish { .. } => false,
+            // What came between the first time and the second may have been meant to stay.
+            Self::Pause { .. } | Self::Resume { .. } => false,
+            Self::Cancel(_)
+            | Self::Retry(_)
+            | Self::Discard(_)
+            | Self::DiscardAll(_)
+            | Self::Drain { .. }
+            | Self::Publish { .. } => false,
         }
     }
 
@@ -222,10 +265,16 @@ impl Request {
     /// another key.
     pub(super) fn check(&self) -> Result<()> {
         match self {
-            Self::Cancel(tasks) | Self::Retry(tasks) => at_most("tasks", tasks.len(), BATCH_ITEMS_MAX),
+            Self::Cancel(tasks) | Self::Retry(tasks) | Self::Discard(tasks) => {
+                at_most("tasks", tasks.len(), BATCH_ITEMS_MAX)
+            }
+            Self::DiscardAll(query) => {
+                check_kind(query.kind.as_deref().unwrap_or_default())?;
+                check_mark(query.after.as_deref())
+            }
+            Self::Pause { kind } | Self::Resume { kind } => check_kind(kind),
             Self::List(query) => {
-                let kind = query.kind.as_deref().unwrap_or_default();
-                at_most("bytes of a kind", kind.len(), limits::KIND_BYTES_MAX)?;
+                check_kind(query.kind.as_deref().unwrap_or_default())?;
                 check_mark(query.after.as_deref())
             }
             Self::Drain { workers, .. } => {
@@ -264,6 +313,10 @@ impl Ask {
             Self::Since(_) | Self::Status => Ok(()),
         }
     }
+}
+
+fn check_kind(kind: &str) -> Result<()> {
+    at_most("bytes of a kind", kind.len(), limits::KIND_BYTES_MAX)
 }
 
 fn check_mark(after: Option<&str>) -> Result<()> {

@@ -60,13 +60,13 @@ pub(super) fn partial(frame: &Bytes, told: &wire::TaskPartial<'_>) -> TaskEvent 
     TaskEvent::Partial { attempt: told.attempt, index: told.index, data: own(frame, told.data.0) }
 }
 
-pub(super) fn verdicts(refused: &[wire::Verdict<'_>]) -> Answer {
+pub(super) fn verdicts(refused: &[wire::Verdict<'_>]) -> Vec<Refused> {
     let refused = refused.iter().map(|verdict| Refused {
         index: verdict.index as usize,
         code: verdict.code,
         text: verdict.text.to_string(),
     });
-    Answer::Verdicts(refused.collect())
+    refused.collect()
 }
 
 pub(super) fn knowledge(frame: &Bytes, answer: KnowledgeAnswer<'_>) -> Answer {
@@ -108,6 +108,19 @@ pub(super) fn request(req: u64, request: &Request) -> Bytes {
     encode(&match request {
         Request::Cancel(tasks) => FromClient::Cancel(wire::TaskList { req, tasks: List(tasks.clone()) }),
         Request::Retry(tasks) => FromClient::Retry(wire::TaskList { req, tasks: List(tasks.clone()) }),
+        Request::Discard(tasks) => {
+            let (among, kind, after) = (None, None, None);
+            FromClient::Discard(wire::Discard { req, tasks: List(tasks.clone()), among, kind, after })
+        }
+        Request::DiscardAll(query) => FromClient::Discard(wire::Discard {
+            req,
+            tasks: List(Vec::new()),
+            among: Some(query.among),
+            kind: query.kind.as_deref().map(Text),
+            after: query.after.as_deref().map(Text),
+        }),
+        Request::Pause { kind } => FromClient::Pause(wire::OneKind { req, kind: Text(kind) }),
+        Request::Resume { kind } => FromClient::Resume(wire::OneKind { req, kind: Text(kind) }),
         Request::Fetch(task) => FromClient::Fetch(wire::OneTask { req, task: *task }),
         Request::Explain(task) => FromClient::Explain(wire::OneTask { req, task: *task }),
         Request::List(query) => FromClient::List(wire::ListTasks {

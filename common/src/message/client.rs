@@ -216,6 +216,50 @@ pub struct Verdicts<'a> {
     pub refused: List<Verdict<'a>, { limits::BATCH_ITEMS_MAX }>,
 }
 
+/// Lets tasks of the dead set go: those that are named, or all that fit. Nothing named is not everything.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Discard<'a> {
+    /// Chosen by the client, echoed in the answer.
+    pub req: u64,
+    /// Which tasks; none: those that fit `among`.
+    #[serde(default)]
+    pub tasks: TaskIds,
+    /// All with this outcome, as many as are let go at a time; only without `tasks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub among: Option<view::Among>,
+    /// With `among`: only tasks of this kind. Default: any.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind<'a>>,
+    /// With `among`: `next` of the answer before. Default: from the oldest on.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Name<'a>>,
+}
+
+/// What was let go.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Discarded<'a> {
+    /// The request that it answers.
+    pub req: u64,
+    /// How many tasks.
+    pub count: u64,
+    /// Which of the named ones were not, and why.
+    #[serde(borrow, default)]
+    pub refused: List<Verdict<'a>, { limits::BATCH_ITEMS_MAX }>,
+    /// Not all that could fit were looked at: ask again with `after` set to this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A request about one kind.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OneKind<'a> {
+    /// Chosen by the client, echoed in the answer.
+    pub req: u64,
+    /// Its name; not empty. There need not be a task of it.
+    #[serde(borrow)]
+    pub kind: Kind<'a>,
+}
+
 /// Lists tasks, oldest first.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ListTasks<'a> {

@@ -34,6 +34,12 @@ messages! {
         "cancel" => Cancel(TaskList),
         /// Puts failed or dead tasks back into their queues; answered by `verdicts`.
         "retry" => Retry(TaskList),
+        /// Lets failed and dead tasks go, for good; answered by `discarded`.
+        "discard" => Discard(Discard<'a>),
+        /// Gives out no more tasks of a kind until it is resumed; answered by `done`.
+        "pause" => Pause(OneKind<'a>),
+        /// Gives out the tasks of a paused kind again; answered by `done`.
+        "resume" => Resume(OneKind<'a>),
         /// Asks for one task with its result; answered by `task`.
         "fetch" => Fetch(OneTask),
         /// Asks why a task is where it is; answered by `explanation`.
@@ -73,6 +79,8 @@ messages! {
         "partial" => Partial(TaskPartial<'a>),
         /// One verdict for each task or worker of a request.
         "verdicts" => Verdicts(Verdicts<'a>),
+        /// What a `discard` let go.
+        "discarded" => Discarded(Discarded<'a>),
         /// One task with its result.
         "task" => Task(TaskReply<'a>),
         /// A page of tasks.

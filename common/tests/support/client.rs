@@ -6,8 +6,8 @@ use ganger_common::codec::Blob;
 use ganger_common::message::*;
 use ganger_common::version::PROTOCOL;
 use ganger_common::view::{
-    AttemptView, Explanation, KindView, KnowledgeStatusView, Reason, ReasonCode, StateFilter, StatusView,
-    TaskState, TaskView, WorkerRevision, WorkerState, WorkerView,
+    Among, AttemptView, Explanation, KindView, KnowledgeStatusView, Reason, ReasonCode, StateFilter,
+    StatusView, TaskState, TaskView, WorkerRevision, WorkerState, WorkerView,
 };
 use ganger_common::{Attempt, AttemptEnd, Epoch, ErrorCode, Outcome, Revision, TaskOptions};
 
@@ -38,6 +38,28 @@ pub fn from_client() -> Vec<(&'static str, FromClient<'static>)> {
         ("ack", FromClient::Ack(Ack { upto: 2 })),
         ("cancel", FromClient::Cancel(TaskList { req: 4, tasks: vec![task(1)].into() })),
         ("retry", FromClient::Retry(TaskList { req: 5, tasks: vec![task(2)].into() })),
+        (
+            "discard",
+            FromClient::Discard(Discard {
+                req: 19,
+                tasks: vec![task(1), task(2)].into(),
+                among: None,
+                kind: None,
+                after: None,
+            }),
+        ),
+        (
+            "discard by outcome",
+            FromClient::Discard(Discard {
+                req: 20,
+                tasks: vec![].into(),
+                among: Some(Among::Failed),
+                kind: Some("resize".into()),
+                after: Some("17.420".into()),
+            }),
+        ),
+        ("pause", FromClient::Pause(OneKind { req: 21, kind: "resize".into() })),
+        ("resume", FromClient::Resume(OneKind { req: 22, kind: "resize".into() })),
         ("fetch", FromClient::Fetch(OneTask { req: 6, task: task(1) })),
         ("explain", FromClient::Explain(OneTask { req: 7, task: task(2) })),
         (
@@ -177,6 +199,29 @@ pub fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
                     text: "the task has succeeded already".into(),
                 }]
                 .into(),
+            }),
+        ),
+        (
+            "discarded",
+            ToClient::Discarded(Discarded {
+                req: 19,
+                count: 1,
+                refused: vec![Verdict {
+                    index: 1,
+                    code: ErrorCode::NotRetryable,
+                    text: "the task has succeeded; only failed and dead ones can be discarded".into(),
+                }]
+                .into(),
+                next: None,
+            }),
+        ),
+        (
+            "discarded by outcome",
+            ToClient::Discarded(Discarded {
+                req: 20,
+                count: 4_096,
+                refused: vec![].into(),
+                next: Some("4113.9001".to_owned()),
             }),
         ),
         ("task", ToClient::Task(TaskReply { req: 6, task: settled_task(), result: Some(Blob(b"320x200")) })),
@@ -416,6 +461,7 @@ fn status() -> StatusView {
             leased: 7,
             workers: 1,
             oldest_ms: 350,
+            paused: true,
         }],
     }
 }

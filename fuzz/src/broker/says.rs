@@ -3,13 +3,13 @@
 use ganger_broker::sans_io::Side;
 use ganger_common::codec::{Blob, List};
 use ganger_common::message::{
-    Ack, AttemptPartial, AttemptProgress, AttemptReport, ClientHeartbeat, ClientHello, Drain, EndDetail,
-    FromClient, FromWorker, Goodbye, Held, KnowledgeOp, KnowledgeRequest, Lease, ListTasks, NewTask, OneTask,
-    Page, PublishRequest, Report, Request, Submit, TaskIds, TaskList, Watch, WorkerDrain, WorkerHeartbeat,
-    WorkerHello,
+    Ack, AttemptPartial, AttemptProgress, AttemptReport, ClientHeartbeat, ClientHello, Discard, Drain, EndDetail,
+    FromClient, FromWorker, Goodbye, Held, KnowledgeOp, KnowledgeRequest, Lease, ListTasks, NewTask, OneKind,
+    OneTask, Page, PublishRequest, Report, Request, Submit, TaskIds, TaskList, Watch, WorkerDrain,
+    WorkerHeartbeat, WorkerHello,
 };
 use ganger_common::version::PROTOCOL;
-use ganger_common::view::StateFilter;
+use ganger_common::view::{Among, StateFilter};
 use ganger_common::{Revision, SessionToken, TaskOptions, encode};
 
 use super::peer::Peer;
@@ -68,7 +68,10 @@ fn client<'a>(choices: &mut Choices<'a>, peer: &Peer) -> FromClient<'a> {
             topic: text(choices).into(),
             body: Blob(choices.bytes(20)),
         }),
-        _ => match choices.up_to(3) {
+        _ => match choices.up_to(6) {
+            4 => FromClient::Discard(discard(choices)),
+            5 => FromClient::Pause(OneKind { req: choices.number(), kind: kind(choices).into() }),
+            6 => FromClient::Resume(OneKind { req: choices.number(), kind: kind(choices).into() }),
             0 => FromClient::Goodbye(Goodbye { code: None, text: "".into() }),
             _ => FromClient::Drain(Drain {
                 req: choices.number(),
@@ -77,6 +80,17 @@ fn client<'a>(choices: &mut Choices<'a>, peer: &Peer) -> FromClient<'a> {
                 deadline_ms: choices.flag().then(|| choices.number()),
             }),
         },
+    }
+}
+
+fn discard<'a>(choices: &mut Choices<'a>) -> Discard<'a> {
+    let (req, by_name) = (choices.number(), choices.flag());
+    Discard {
+        req,
+        tasks: if by_name { tasks(choices) } else { TaskIds::default() },
+        among: (!by_name || choices.rarely(8)).then(|| choices.pick(&Among::ALL)),
+        kind: choices.rarely(3).then(|| kind(choices).into()),
+        after: choices.rarely(4).then(|| text(choices).into()),
     }
 }
 

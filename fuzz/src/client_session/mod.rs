@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ganger_client::NewTask;
-use ganger_client::session::request::{Ask, Request, TaskQuery};
+use ganger_client::session::request::{Ask, DiscardQuery, Request, TaskQuery};
 use ganger_client::session::{Effect, Input, Session, SessionConfig, Submission, Token};
+use ganger_common::view::Among;
 use ganger_common::message::FromClient;
 use ganger_common::{Revision, SessionToken, TaskId, decode};
 
@@ -167,7 +168,14 @@ impl World {
     fn ask(&mut self, choices: &mut Choices<'_>) {
         let token = self.want(false);
         let text = hostile::text(choices).to_owned();
-        let request = match choices.up_to(9) {
+        let request = match choices.up_to(13) {
+            10 => Request::Discard(vec![hostile::task(choices); usize::from(choices.up_to(3))]),
+            11 => {
+                let kind = choices.flag().then(|| text.clone());
+                Request::DiscardAll(DiscardQuery { among: choices.pick(&Among::ALL), kind, after: Some(text) })
+            }
+            12 => Request::Pause { kind: text },
+            13 => Request::Resume { kind: text },
             0 => Request::Cancel(vec![hostile::task(choices); usize::from(choices.up_to(3))]),
             1 => Request::Retry(vec![hostile::task(choices)]),
             2 => Request::Fetch(hostile::task(choices)),
@@ -274,6 +282,8 @@ impl World {
                 self.heard.tasks.extend(watch.tasks.iter());
             }
             FromClient::Cancel(list) | FromClient::Retry(list) => self.heard.requests.push(list.req),
+            FromClient::Discard(discard) => self.heard.requests.push(discard.req),
+            FromClient::Pause(one) | FromClient::Resume(one) => self.heard.requests.push(one.req),
             FromClient::Fetch(one) | FromClient::Explain(one) => self.heard.requests.push(one.req),
             FromClient::List(list) => self.heard.requests.push(list.req),
             FromClient::ListWorkers(page) => self.heard.requests.push(page.req),

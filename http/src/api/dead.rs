@@ -1,15 +1,20 @@
 //! The dead set.
 
+use std::collections::BTreeSet;
+
 use axum::response::Response;
-use ganger_client::TaskQuery;
+use ganger_client::{DiscardQuery, Refused as RefusedOne, TaskQuery};
 use ganger_common::TaskId;
 use ganger_common::limits::PAGE_ROWS_MAX;
+use ganger_common::view::Among;
 
 use super::Refused;
 use crate::body::Taken;
 use crate::gate::Caller;
 use crate::limits::{RETRIED_MAX, RETRY_PAGES_MAX};
-use crate::model::{Batch, DeadFilter, DeadParams, RefusedItem, Revive, Revived, TOO_MANY, TaskRows};
+use crate::model::{
+    Batch, DeadFilter, DeadParams, Discard, Discarded, RefusedItem, Revive, Revived, TOO_MANY, TaskRows,
+};
 use crate::params::Params;
 use crate::refusal::Refusal;
 
@@ -34,11 +39,7 @@ pub(crate) async fn list(caller: Caller, Params(params): Params<DeadParams>) -> 
     responses((status = 200, description = "What was put back", body = Revived), Refused)
 )]
 pub(crate) async fn retry(caller: Caller, body: Taken) -> Result<Response, Refusal> {
-    let Revive { ids, kind, outcome } =
-        body.read().map_err(|refusal: Refusal| match refusal.message.contains(TOO_MANY) {
-            true => Refusal::too_many(refusal.message),
-            false => refusal,
-        })?;
+    let Revive { ids, kind, outcome } = body.read().map_err(too_many)?;
     drop(body);
     let (ids, more) = match ids {
         Some(_) if kind.is_some() || outcome.is_some() => {
@@ -52,12 +53,60 @@ pub(crate) async fn retry(caller: Caller, body: Taken) -> Result<Response, Refus
         false => caller.answer(caller.client.retry(&ids)).await?,
     };
     let retried = ids.len().saturating_sub(refused.len());
-    let refused = refused.into_iter().filter_map(|one| {
+    caller.ok(&Revived { retried, refused: items(&ids, refused), more })
+}
+
+/// Lets tasks of the dead set go, for good.
+#[utoipa::path(
+    post,
+    path = "/v1/dead/discard",
+    request_body(content((Discard = "application/json"), (Discard = "application/msgpack"))),
+    responses((status = 200, description = "What was let go", body = Discarded), Refused)
+)]
+pub(crate) async fn discard(caller: Caller, body: Taken) -> Result<Response, Refusal> {
+    let Discard { ids, kind, outcome, all } = body.read().map_err(too_many)?;
+    drop(body);
+    let has_filter = kind.is_some() || outcome.is_some();
+    match ids {
+        Some(_) if has_filter || all => Err(Refusal::bad_message("either ids or a filter")),
+        // Nothing named must not mean everything.
+        None if !has_filter && !all => {
+            Err(Refusal::bad_message("name ids or a filter, or say \"all\": true"))
+        }
+        None => {
+            let among = outcome.map_or(Among::Any, DeadFilter::among);
+            let (discarded, more) = caller.discard_some(among, kind).await?;
+            caller.ok(&Discarded { discarded, refused: Vec::new(), more })
+        }
+        Some(Batch(ids)) => {
+            let refused = match ids.is_empty() {
+                true => Vec::new(),
+                false => caller.answer(caller.client.discard(&ids)).await?,
+            };
+            // One that is named twice goes once, and is told of once.
+            let distinct: BTreeSet<&TaskId> = ids.iter().collect();
+            let kept: BTreeSet<&TaskId> = refused.iter().filter_map(|one| ids.get(one.index)).collect();
+            let discarded = (distinct.len() - kept.len()) as u64;
+            caller.ok(&Discarded { discarded, refused: items(&ids, refused), more: false })
+        }
+    }
+}
+
+fn too_many(refusal: Refusal) -> Refusal {
+    match refusal.message.contains(TOO_MANY) {
+        true => Refusal::too_many(refusal.message),
+        false => refusal,
+    }
+}
+
+/// What was refused, with the tasks that it is about.
+fn items(ids: &[TaskId], refused: Vec<RefusedOne>) -> Vec<RefusedItem> {
+    let item = |one: RefusedOne| {
         let id = *ids.get(one.index)?;
         let problem = Refusal::of(one.code, one.text, None).problem();
         Some(RefusedItem { index: one.index, id, problem })
-    });
-    caller.ok(&Revived { retried, refused: refused.collect(), more })
+    };
+    refused.into_iter().filter_map(item).collect()
 }
 
 /// How far a listing has come.
@@ -125,6 +174,23 @@ impl Caller {
             }
         }
         Ok((ids, mark.is_some()))
+    }
+}
+
+impl Caller {
+    /// Lets go of those that fit, up to as many as are put back at a time, and says whether there may be more.
+    async fn discard_some(&self, among: Among, kind: Option<String>) -> Result<(u64, bool), Refusal> {
+        let mut query = DiscardQuery { among, kind, after: None };
+        let mut all = 0;
+        for _ in 0..RETRY_PAGES_MAX {
+            let (count, next) = self.answer(self.client.discard_some(query.clone())).await?;
+            all += count;
+            query.after = next;
+            if query.after.is_none() || all >= RETRIED_MAX as u64 {
+                break;
+            }
+        }
+        Ok((all, query.after.is_some()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod dead;
 mod events;
+mod kinds;
 mod knowledge;
 mod publish;
 mod status;
@@ -86,8 +87,11 @@ fn routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(workers::list))
         .routes(routes!(workers::drain))
         .routes(routes!(status::kinds))
+        .routes(routes!(kinds::pause))
+        .routes(routes!(kinds::resume))
         .routes(routes!(dead::list))
         .routes(routes!(dead::retry))
+        .routes(routes!(dead::discard))
         .routes(routes!(knowledge::list))
         .routes(routes!(knowledge::status))
         .routes(routes!(knowledge::get, knowledge::put, knowledge::delete))

@@ -1,7 +1,7 @@
 //! Tasks, workers, kinds and the dead set.
 
 use ganger_common::TaskId;
-use ganger_common::view::{KindView, StateFilter, TaskView, WorkerView};
+use ganger_common::view::{Among, KindView, StateFilter, TaskView, WorkerView};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -58,6 +58,13 @@ impl DeadFilter {
             Self::Failed => StateFilter::Failed,
         }
     }
+
+    pub(crate) fn among(self) -> Among {
+        match self {
+            Self::Dead => Among::Dead,
+            Self::Failed => Among::Failed,
+        }
+    }
 }
 
 /// Which tasks of the dead set are put back.
@@ -81,6 +88,33 @@ pub(crate) struct Revived {
     /// Those that could not be.
     pub(crate) refused: Vec<RefusedItem>,
     /// There are more that fit the filter: ask again.
+    pub(crate) more: bool,
+}
+
+/// Which tasks of the dead set are let go.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Discard {
+    /// These; then no filter may stand beside them.
+    #[schema(value_type = Option<Vec<TaskId>>, max_items = 4096)]
+    pub(crate) ids: Option<Batch<TaskId>>,
+    /// Those of this kind.
+    pub(crate) kind: Option<String>,
+    /// Those with this outcome.
+    pub(crate) outcome: Option<DeadFilter>,
+    /// Everything, where no filter says less.
+    #[serde(default)]
+    pub(crate) all: bool,
+}
+
+/// What was let go.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Discarded {
+    /// How many.
+    pub(crate) discarded: u64,
+    /// Those that could not be.
+    pub(crate) refused: Vec<RefusedItem>,
+    /// There may be more that fit the filter: ask again.
     pub(crate) more: bool,
 }
 
@@ -126,6 +160,6 @@ pub(crate) struct DrainParams {
 /// The queues.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KindRows {
-    /// By name, the first 1,000.
+    /// By name, 1,000 at most: those that are paused, and the first of the others.
     pub(crate) rows: Vec<KindView>,
 }

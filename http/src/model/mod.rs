@@ -10,8 +10,8 @@ mod task;
 
 pub(crate) use knowledge::{Broadcast, EntryParams, EntryRow, EntryRows, ExpectParams, Written};
 pub(crate) use listing::{
-    DeadFilter, DeadParams, DrainParams, KindRows, PageParams, Revive, Revived, TaskParams, TaskRows,
-    WorkerRows,
+    DeadFilter, DeadParams, Discard, Discarded, DrainParams, KindRows, PageParams, Revive, Revived,
+    TaskParams, TaskRows, WorkerRows,
 };
 pub(crate) use task::{
     Accepted, AcceptedBatch, AcceptedItem, Batch, Ended, Handed, Missed, OneOrMany, Partial, Progress,

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ganger_common::{TaskId, WorkerId, limits};
 
 use super::Violation;
-use super::view::View;
+use super::view::{Kept, View};
 use crate::sim::Event;
 use crate::sim::log::{Fact, LeaseId, Peer, WorkerNo};
 
@@ -49,6 +49,8 @@ struct Floor {
     workers: BTreeMap<WorkerNo, Worker>,
     /// Never given out, by kind.
     ready: BTreeMap<u8, BTreeSet<TaskId>>,
+    /// Kinds of which nothing is to be given out.
+    paused: BTreeMap<u8, Kept<()>>,
 }
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
@@ -70,7 +72,16 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Violation>) {
 impl Floor {
     fn note(&mut self, view: &View<'_>, now: u64, event: &Event) {
         match event {
-            Event::BrokerUp { .. } => self.ready.clear(),
+            Event::BrokerUp { recovered, .. } => {
+                self.ready.clear();
+                self.paused.values_mut().for_each(|paused| paused.recover(*recovered));
+            }
+            Event::Appended { lsn, fact: Fact::KindPaused(kind), .. } => {
+                self.paused.entry(*kind).or_default().add(*lsn, ());
+            }
+            Event::Appended { lsn, fact: Fact::KindResumed(kind), .. } => {
+                self.paused.entry(*kind).or_default().end(*lsn);
+            }
             Event::Appended { fact: Fact::Accepted(task, _), .. } => {
                 let spec = view.tasks.get(task).and_then(|story| story.spec);
                 if let Some(spec) = spec.filter(|spec| spec.options.is_default()) {
@@ -151,8 +162,10 @@ impl Floor {
 
     /// Whether somebody has had nothing to do for too long beside work that waits.
     fn look(&mut self, now: u64) -> Option<String> {
+        let is_paused = |kind: &u8| self.paused.get(kind).is_some_and(|paused| !paused.is_empty());
         let waits = |kinds: &BTreeSet<u8>| {
-            kinds.iter().find_map(|kind| self.ready.get(kind).and_then(BTreeSet::first).copied())
+            let mut given_out = kinds.iter().filter(|kind| !is_paused(kind));
+            given_out.find_map(|kind| self.ready.get(kind).and_then(BTreeSet::first).copied())
         };
         // Work at a worker whose every slot is busy, and which so has waited for one for a while.
         let waits_long = |since: u64| now - since >= PATIENCE;
@@ -161,7 +174,7 @@ impl Floor {
             .values()
             .filter(|worker| worker.joined && worker.runs.len() >= worker.slots)
             .flat_map(|worker| worker.waits.iter())
-            .filter(|(_, (_, since))| waits_long(*since))
+            .filter(|(_, (kind, since))| waits_long(*since) && !is_paused(kind))
             .map(|(lease, (kind, _))| (*kind, *lease))
             .collect();
         let mut late = None;

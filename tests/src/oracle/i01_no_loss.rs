@@ -5,6 +5,9 @@
 //! finds every task whose acceptance left the broker, with an outcome. For an acknowledgement binds
 //! whatever became of the client. It is what all of this is for.
 //!
+//! What somebody had let go from the dead set need not be found; that it had its outcome by then is for
+//! `operator`.
+//!
 //! Under memory durability a promise binds within the broker's life, so the audit only counts what the last
 //! life promised; but the client library hands in again what a life has lost, so those who wait must hear
 //! all the same.
@@ -50,8 +53,8 @@ fn check_waiters(
             }
             Event::WaitFailed { client, code, .. } => {
                 let was_promised = waits.remove(client).is_some();
-                let may_be_forgotten =
-                    !view.facts.retains_all && matches!(code, None | Some(ErrorCode::UnknownTask));
+                let is_kept = view.facts.retains_all && !view.was_discarded(story, line);
+                let may_be_forgotten = !is_kept && matches!(code, None | Some(ErrorCode::UnknownTask));
                 if was_promised && !may_be_forgotten {
                     view.report(found, NAME, task, line, "acknowledged, and then there was no outcome");
                 }
@@ -84,6 +87,8 @@ fn check_audit(view: &View<'_>, found: &mut Vec<Violation>, task: ganger_common:
         .collect();
     match audits.last() {
         Some((_, true, Some(_))) => {}
+        // Somebody had it let go, and it was not handed in since.
+        Some((_, false, _)) if view.ends_discarded(story) => {}
         Some((line, false, _)) => view.report(found, NAME, task, *line, "accepted, and the broker lost it"),
         Some((line, true, None)) => view.report(found, NAME, task, *line, "accepted, and never settled"),
         None => view.report_end(found, NAME, &format!("task {task} was accepted and not audited")),

@@ -43,6 +43,10 @@ struct Journal<'a> {
     before: BTreeMap<TaskId, Vec<Settled>>,
     /// Of this life, oldest first: the promises leave in the order of their records.
     retried: BTreeMap<TaskId, VecDeque<u64>>,
+    discarded: BTreeMap<TaskId, u64>,
+    /// The first record of this life, or read back by it, that pauses a kind, and that resumes one.
+    paused: BTreeMap<u8, u64>,
+    resumed: BTreeMap<u8, u64>,
     ended: BTreeMap<(LeaseId, WorkerId), u64>,
     knowledge: BTreeMap<Revision, u64>,
     /// Ends that workers have reported in this life, and what was known of the task when each came first.
@@ -201,6 +205,15 @@ impl<'a> Journal<'a> {
             Fact::Knowledge { revision, .. } => {
                 self.knowledge.insert(*revision, lsn);
             }
+            Fact::Discarded(task) => {
+                self.discarded.insert(*task, lsn);
+            }
+            Fact::KindPaused(kind) => {
+                self.paused.entry(*kind).or_insert(lsn);
+            }
+            Fact::KindResumed(kind) => {
+                self.resumed.entry(*kind).or_insert(lsn);
+            }
             Fact::Started | Fact::Forgotten(..) | Fact::Other => {}
         }
     }
@@ -283,6 +296,13 @@ impl<'a> Journal<'a> {
                     _ => records.pop_front(),
                 })
             }
+            Promise::Discarded(task) => self.discarded.get(task).copied(),
+            Promise::KindPaused(kind) => self.paused.get(kind).copied(),
+            // What is not paused need not be resumed.
+            Promise::KindResumed(kind) => match self.paused.contains_key(kind) {
+                true => self.resumed.get(kind).copied(),
+                false => return None,
+            },
             Promise::EndAcknowledged(lease) => {
                 let Some(Peer::Worker(worker)) = to else { return None };
                 return self.lack_behind_end(worker, *lease);
@@ -327,9 +347,12 @@ impl<'a> Journal<'a> {
 fn promise_task(promise: &Promise) -> Option<TaskId> {
     match promise {
         Promise::Accepted(task) | Promise::Cancelled(task) | Promise::Retried(task) => Some(*task),
-        Promise::Outcome { task, .. } => Some(*task),
+        Promise::Outcome { task, .. } | Promise::Discarded(task) => Some(*task),
         Promise::EndAcknowledged(lease) => Some(lease.task),
-        Promise::KnowledgeWritten(_) | Promise::RevisionNamed(_) => None,
+        Promise::KnowledgeWritten(_)
+        | Promise::RevisionNamed(_)
+        | Promise::KindPaused(_)
+        | Promise::KindResumed(_) => None,
     }
 }
 

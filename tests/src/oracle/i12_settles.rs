@@ -61,6 +61,8 @@ fn check_answers(view: &View<'_>, found: &mut Vec<Violation>) {
         match &entry.event {
             Event::CancelAsked { client, ask, .. }
             | Event::RetryAsked { client, ask, .. }
+            | Event::DiscardAsked { client, ask, .. }
+            | Event::KindAsked { client, ask, .. }
             | Event::KnowledgeAsked { client, ask, .. } => {
                 asked.insert((*client, *ask), line);
             }
@@ -70,6 +72,10 @@ fn check_answers(view: &View<'_>, found: &mut Vec<Violation>) {
             | Event::RetryAcknowledged { client, ask, .. }
             | Event::RetryRefused { client, ask, .. }
             | Event::RetryUnknown { client, ask, .. }
+            | Event::DiscardAnswered { client, ask, .. }
+            | Event::DiscardUnknown { client, ask }
+            | Event::KindAnswered { client, ask, .. }
+            | Event::KindUnknown { client, ask }
             | Event::KnowledgeAcknowledged { client, ask, .. }
             | Event::KnowledgeRefused { client, ask, .. }
             | Event::KnowledgeUnknown { client, ask } => {

@@ -9,9 +9,10 @@
 //! knows. What nobody knows may have happened or not, for ever; only the other two bind.
 //!
 //! One file for each invariant of the design, named by its number; each begins with what it checks, why,
-//! and what it cannot see. Beside them stand four rules that have no number there: `order` (what comes
+//! and what it cannot see. Beside them stand five rules that have no number there: `order` (what comes
 //! back goes to the front), `credit` (no free slot beside work that waits), `reasons` (no outcome
-//! without its reason, no budget overrun), and `room` (nothing new without room on the disk).
+//! without its reason, no budget overrun), `room` (nothing new without room on the disk), and `operator` (what
+//! is paused is not given out, what is discarded had failed and is gone).
 //!
 //! Not here: damage to the data directory (I11) and the space that it takes (I17) belong to the journal on
 //! disk, which the simulator replaces; the journal's own tests hold them. Rights (I20) are judged at the door
@@ -34,6 +35,7 @@ mod i15_bounds;
 mod i16_knowledge;
 mod i18_cancelled;
 mod i19_restarts;
+mod operator;
 mod order;
 mod reach;
 mod reasons;
@@ -94,6 +96,7 @@ const CHECKS: &[fn(&View<'_>, &mut Vec<Violation>)] = &[
     i16_knowledge::check,
     i18_cancelled::check,
     i19_restarts::check,
+    operator::check,
     order::check,
     credit::check,
     reasons::check,

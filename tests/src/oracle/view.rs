@@ -129,6 +129,26 @@ impl<'a> View<'a> {
         self.forgotten.get(&task).is_some_and(|places| places.iter().any(|place| between.contains(place)))
     }
 
+    /// Whether somebody had a task let go before a place of the log.
+    pub(super) fn was_discarded(&self, story: &Story<'_>, before: usize) -> bool {
+        let is_it = |event: &Event| matches!(event, Event::Appended { fact: Fact::Discarded(_), .. });
+        story.lines.iter().take_while(|line| **line < before).any(|line| is_it(&self.entries[*line].event))
+    }
+
+    /// Whether the last thing that the journal has of a task is that somebody had it let go.
+    pub(super) fn ends_discarded(&self, story: &Story<'a>) -> bool {
+        let mut gone = Kept::default();
+        for step in self.steps(story) {
+            match step {
+                Step::Life(life) => gone.recover(life.recovered),
+                Step::Line(_, Event::Appended { lsn, fact: Fact::Accepted(..), .. }) => gone.end(*lsn),
+                Step::Line(_, Event::Appended { lsn, fact: Fact::Discarded(_), .. }) => gone.add(*lsn, ()),
+                Step::Forgotten | Step::Line(..) => {}
+            }
+        }
+        !gone.is_empty()
+    }
+
     /// When the log ends.
     pub(super) fn end(&self) -> At {
         self.entries.last().map_or(At(0), |entry| entry.at)
@@ -236,14 +256,22 @@ fn task_of(event: &Event) -> Option<TaskId> {
         | Event::CancelSent { lease, .. } => Some(lease.task),
         Event::PromiseLeft { promise, .. } => match promise {
             Promise::Accepted(task) | Promise::Cancelled(task) | Promise::Retried(task) => Some(*task),
-            Promise::Outcome { task, .. } => Some(*task),
+            Promise::Outcome { task, .. } | Promise::Discarded(task) => Some(*task),
             Promise::EndAcknowledged(lease) => Some(lease.task),
-            Promise::KnowledgeWritten(_) | Promise::RevisionNamed(_) => None,
+            Promise::KnowledgeWritten(_)
+            | Promise::RevisionNamed(_)
+            | Promise::KindPaused(_)
+            | Promise::KindResumed(_) => None,
         },
         Event::Appended { fact, .. } => match fact {
-            Fact::Accepted(task, _) | Fact::Retried(task) => Some(*task),
+            Fact::Accepted(task, _) | Fact::Retried(task) | Fact::Discarded(task) => Some(*task),
             Fact::AttemptEnded { task, .. } | Fact::Settled { task, .. } => Some(*task),
-            Fact::Started | Fact::Forgotten(..) | Fact::Knowledge { .. } | Fact::Other => None,
+            Fact::Started
+            | Fact::Forgotten(..)
+            | Fact::KindPaused(_)
+            | Fact::KindResumed(_)
+            | Fact::Knowledge { .. }
+            | Fact::Other => None,
         },
         _ => None,
     }
@@ -384,6 +412,10 @@ impl Retention {
             }
             Fact::Settled { task, .. } => self.kept.push_back((self.number, *task)),
             Fact::Retried(task) => self.dead.retain(|(_, dead)| dead != task),
+            Fact::Discarded(task) => {
+                self.dead.retain(|(_, dead)| dead != task);
+                return vec![*task];
+            }
             Fact::Forgotten(kept, dead) => {
                 let kept = self.kept.partition_point(|(number, _)| number <= kept);
                 let dead = self.dead.partition_point(|(number, _)| number <= dead);

@@ -12,6 +12,7 @@ use super::client::{Book, ClientNode, Wait};
 use super::handler::Script;
 use super::log::{ClientNo, Digest, Event, Fact, map_checksum};
 use super::plan::{Act, Flavour, MS};
+use super::wire::kind_number;
 use super::world::{Stage, World};
 
 /// Questions of the auditor that are under way together.
@@ -67,6 +68,15 @@ impl World {
         let is_asking = self.clients[0].waits.values().any(|wait| matches!(wait, Wait::Knowledge { .. }));
         if newest < gate && !is_asking {
             (newest.0..gate.0).for_each(|_| self.act(ClientNo(0), Act::Put));
+        }
+    }
+
+    /// Whatever was paused and not resumed is resumed now, or its tasks would wait for ever, rightly.
+    pub(super) fn resume_kinds(&mut self, status: &StatusView) {
+        let is_asking = self.clients[0].waits.values().any(|wait| matches!(wait, Wait::Kind { .. }));
+        let paused = status.kinds.iter().filter(|kind| kind.paused && !is_asking);
+        for kind in paused.map(|kind| kind_number(&kind.kind)).collect::<Vec<u8>>() {
+            self.act(ClientNo(0), Act::Resume(kind));
         }
     }
 

@@ -13,6 +13,7 @@ use super::desk::{Answers, Done, SharedDesk, SimJournal, SimPublisher, SimServer
 use super::log::{BrokerEnd, Digest, Event, Fact, Fault, Life};
 use super::plan::S;
 use super::queue::{Happening, Node, Wake};
+use super::wire::kind_number;
 use super::world::World;
 
 /// Events that the loop of the broker takes in before it carries out what they lead to.
@@ -294,6 +295,11 @@ impl World {
             Record::Retried { tasks, .. } => {
                 tasks.iter().for_each(|task: &TaskId| note(Fact::Retried(*task)));
             }
+            Record::Discarded { tasks } => {
+                tasks.iter().for_each(|task: &TaskId| note(Fact::Discarded(*task)));
+            }
+            Record::KindPaused { kind } => note(Fact::KindPaused(kind_number(kind))),
+            Record::KindResumed { kind } => note(Fact::KindResumed(kind_number(kind))),
             Record::Forgotten { settled, dead } => note(Fact::Forgotten(*settled, *dead)),
             Record::Knowledge(change) => note(Fact::Knowledge {
                 revision: change.revision,

@@ -66,6 +66,15 @@ pub(super) enum Wait {
         ask: u64,
         tasks: Vec<TaskId>,
     },
+    /// Of named tasks, or of everything.
+    Discard {
+        ask: u64,
+        tasks: Vec<TaskId>,
+    },
+    /// A kind is paused or resumed.
+    Kind {
+        ask: u64,
+    },
     Knowledge {
         ask: u64,
     },
@@ -381,6 +390,8 @@ impl World {
             Wait::Retry { ask, tasks } => {
                 tasks.into_iter().for_each(|task| self.note(Event::RetryUnknown { client, ask, task }));
             }
+            Wait::Discard { ask, .. } => self.note(Event::DiscardUnknown { client, ask }),
+            Wait::Kind { ask } => self.note(Event::KindUnknown { client, ask }),
             Wait::Knowledge { ask } => self.note(Event::KnowledgeUnknown { client, ask }),
             Wait::Any | Wait::Audit { .. } | Wait::AuditMap => {}
         }

@@ -54,6 +54,12 @@ pub enum Promise {
     Cancelled(TaskId),
     /// A task is in its queue again.
     Retried(TaskId),
+    /// A task of the dead set was let go.
+    Discarded(TaskId),
+    /// Nothing of a kind is given out.
+    KindPaused(u8),
+    /// A kind is given out again.
+    KindResumed(u8),
     /// An ended attempt is on record: its worker forgets it.
     EndAcknowledged(LeaseId),
     /// A change of the knowledge map is on record: the answer to who asked for it.
@@ -93,6 +99,12 @@ pub enum Fact {
     },
     /// A task is in its queue again.
     Retried(TaskId),
+    /// A task of the dead set was let go by somebody.
+    Discarded(TaskId),
+    /// A kind was paused.
+    KindPaused(u8),
+    /// A kind was resumed.
+    KindResumed(u8),
     /// Old outcomes were let go: those with results up to the one of the first number, those of the dead set
     /// up to the second. Whatever is accepted, settled or retried takes the next number.
     Forgotten(u64, u64),
@@ -182,6 +194,10 @@ pub enum Fault {
     Overload,
     Cancel,
     Retry,
+    /// Somebody lets tasks of the dead set go.
+    Discard,
+    /// Somebody pauses a kind.
+    KindPause,
     /// A program submits what it had submitted before.
     Resubmit,
     BrokerDrain,

@@ -108,7 +108,12 @@ impl World {
                 }
             }),
             Fault::DuplicateSession => self.with_conn(fault, World::duplicate),
-            Fault::LateReport | Fault::Cancel | Fault::Retry | Fault::Resubmit => true,
+            Fault::LateReport
+            | Fault::Cancel
+            | Fault::Retry
+            | Fault::Discard
+            | Fault::KindPause
+            | Fault::Resubmit => true,
         }
     }
 

@@ -118,6 +118,18 @@ pub enum Event {
     RetryRefused { client: ClientNo, ask: u64, task: TaskId, code: ErrorCode },
     /// It will never know.
     RetryUnknown { client: ClientNo, ask: u64, task: TaskId },
+    /// A program wants tasks of the dead set let go, these, or without any everything.
+    DiscardAsked { client: ClientNo, ask: u64, tasks: Vec<TaskId> },
+    /// It was told how many were let go, and which were not.
+    DiscardAnswered { client: ClientNo, ask: u64, count: u64, refused: Vec<(TaskId, ErrorCode)> },
+    /// It will never know.
+    DiscardUnknown { client: ClientNo, ask: u64 },
+    /// A program wants a kind paused, or resumed.
+    KindAsked { client: ClientNo, ask: u64, kind: u8, pauses: bool },
+    /// It was told that the kind is, or why it is not.
+    KindAnswered { client: ClientNo, ask: u64, code: Option<ErrorCode> },
+    /// It will never know.
+    KindUnknown { client: ClientNo, ask: u64 },
     /// A program wants the knowledge map changed; `value` absent: the key removed. `expect`: only if the key
     /// is at this revision, 0: only if there is no such key.
     KnowledgeAsked {

@@ -34,6 +34,13 @@ pub(super) enum Act {
     CancelTheirs,
     /// Asks for another try at something that failed.
     Retry,
+    /// Lets some tasks go that failed.
+    Discard(u16),
+    /// Lets go of all that is in the dead set.
+    DiscardAll,
+    /// Pauses a kind.
+    Pause(u8),
+    Resume(u8),
     Put,
     Delete,
     /// A change that names the revision that it replaces.
@@ -174,7 +181,30 @@ impl Plan {
         if plan.answers == Answers::Later && outbox_messages >= 2_000 && rng.percent(60) {
             plan.scheduler.stored_min = rng.between(1, 150) as usize;
         }
+        if rng.percent(OPERATED) {
+            plan.draw_operator(&mut rng);
+        }
         plan
+    }
+
+    /// Kinds that are paused for a while, or until the faults are over, and tasks of the dead set that are let go.
+    fn draw_operator(&mut self, rng: &mut Rng) {
+        let mut acts = Vec::new();
+        for _ in 0..rng.between(0, 3) {
+            let kind = rng.below(u64::from(self.kinds)) as u8;
+            let from = rng.between(0, self.faults_end);
+            acts.push((from, Act::Pause(kind)));
+            if rng.percent(80) {
+                acts.push((rng.between(from, self.faults_end), Act::Resume(kind)));
+            }
+        }
+        for _ in 0..rng.between(0, 3) {
+            let at = rng.between(self.faults_end / 4, self.faults_end);
+            acts.push((at, if rng.percent(60) { Act::Discard(3) } else { Act::DiscardAll }));
+        }
+        let clients = u64::from(self.clients);
+        self.acts.extend(acts.into_iter().map(|(at, act)| (at, ClientNo(rng.below(clients) as u16), act)));
+        self.acts.sort_by_key(|(at, _, _)| *at);
     }
 
     /// How little is kept, where not everything is: by bytes and by number as well as by time, and with
@@ -239,6 +269,8 @@ impl Plan {
 /// longest way there: a worker that must be found silent, a re-attach window, the pauses between tries, and
 /// the closing tasks behind them.
 pub(super) const SETTLE_WITHIN: Duration = Duration::from_secs(60);
+/// Runs in a hundred in which somebody pauses kinds and lets go of the dead set.
+const OPERATED: u64 = 30;
 /// The slowest sync that a fault makes.
 pub(super) const SLOWEST_SYNC: u64 = 3 * S;
 

@@ -78,6 +78,12 @@ impl World {
         match wait {
             Wait::Cancel { ask, tasks } => self.on_verdicts(no, ask, tasks, true, &result),
             Wait::Retry { ask, tasks } => self.on_verdicts(no, ask, tasks, false, &result),
+            Wait::Discard { ask, tasks } => self.on_discarded(no, ask, &tasks, result),
+            Wait::Kind { ask } => self.note(match result {
+                Ok(Answer::Done) => Event::KindAnswered { client: no, ask, code: None },
+                Err(Error::Refused { code, .. }) => Event::KindAnswered { client: no, ask, code: Some(code) },
+                _ => Event::KindUnknown { client: no, ask },
+            }),
             Wait::Knowledge { ask } => {
                 let event = match result {
                     Ok(Answer::Knowledge(Reply::Written(revision))) => {
@@ -102,6 +108,19 @@ impl World {
                 self.defect("an answer for somebody who waits for a task");
             }
         }
+    }
+
+    fn on_discarded(&mut self, client: ClientNo, ask: u64, tasks: &[TaskId], result: Result<Answer, Error>) {
+        let Ok(Answer::Discarded { count, refused, .. }) = result else {
+            return self.note(Event::DiscardUnknown { client, ask });
+        };
+        let named: Vec<_> =
+            refused.iter().filter_map(|one| Some((*tasks.get(one.index)?, one.code))).collect();
+        let gone = tasks.iter().filter(|task| named.iter().all(|(refused, _)| refused != *task));
+        for task in gone {
+            self.close_book(client, *task, Book::Over);
+        }
+        self.note(Event::DiscardAnswered { client, ask, count, refused: named });
     }
 
     fn on_verdicts(

@@ -17,6 +17,9 @@ use super::world::World;
 pub(super) struct Wire {
     submits: BTreeMap<(ConnId, u64), Vec<TaskId>>,
     lists: BTreeMap<(ConnId, u64), (bool, Vec<TaskId>)>,
+    discards: BTreeMap<(ConnId, u64), Vec<TaskId>>,
+    /// Kinds that are to be paused, or resumed.
+    kinds: BTreeMap<(ConnId, u64), Promise>,
     reports: BTreeMap<(ConnId, u64), Vec<LeaseId>>,
     workers: BTreeMap<ConnId, WorkerId>,
     named: BTreeMap<ConnId, Revision>,
@@ -55,6 +58,17 @@ impl World {
             }
             Ok(FromClient::Retry(list)) => {
                 self.wire.lists.insert((conn, list.req), (false, list.tasks.0));
+            }
+            Ok(FromClient::Discard(discard)) => {
+                self.wire.discards.insert((conn, discard.req), discard.tasks.0);
+            }
+            Ok(FromClient::Pause(one)) => {
+                let promise = Promise::KindPaused(kind_number(&one.kind));
+                self.wire.kinds.insert((conn, one.req), promise);
+            }
+            Ok(FromClient::Resume(one)) => {
+                let promise = Promise::KindResumed(kind_number(&one.kind));
+                self.wire.kinds.insert((conn, one.req), promise);
             }
             _ => {}
         }
@@ -156,6 +170,19 @@ impl World {
                         let promise = if cancels { Promise::Cancelled(task) } else { Promise::Retried(task) };
                         self.promise(Some(peer), promise);
                     }
+                }
+            }
+            ToClient::Discarded(discarded) => {
+                let tasks = self.wire.discards.remove(&(conn, discarded.req)).unwrap_or_default();
+                for (index, task) in tasks.into_iter().enumerate() {
+                    if discarded.refused.iter().all(|refused| refused.index as usize != index) {
+                        self.promise(Some(peer), Promise::Discarded(task));
+                    }
+                }
+            }
+            ToClient::Done(done) => {
+                if let Some(promise) = self.wire.kinds.remove(&(conn, done.req)) {
+                    self.promise(Some(peer), promise);
                 }
             }
             ToClient::Knowledge(reply) => match reply.answer {

@@ -1,7 +1,8 @@
 //! What the programs do.
 
 use bytes::Bytes;
-use ganger_client::session::request::{Ask, Request, TaskQuery};
+use ganger_client::session::request::{Ask, DiscardQuery, Request, TaskQuery};
+use ganger_common::view::Among;
 use ganger_common::{Revision, TaskId, TaskOptions};
 use std::time::Duration;
 
@@ -78,6 +79,31 @@ impl World {
                     self.ask(no, Wait::Retry { ask, tasks: vec![task] }, Request::Retry(vec![task]));
                 }
             }
+            Act::Discard(count) => {
+                let books = &self.client(no).books;
+                let failed: Vec<TaskId> =
+                    books.iter().filter(|(_, book)| **book == Book::Failed).map(|(task, _)| *task).collect();
+                let mut tasks: Vec<TaskId> =
+                    (0..count).filter_map(|_| self.rng.pick(&failed).copied()).collect();
+                // Somebody else's, which may be in any state.
+                tasks.extend(self.any_task());
+                tasks.sort_unstable();
+                tasks.dedup();
+                if !tasks.is_empty() {
+                    self.discard(no, tasks.clone(), Request::Discard(tasks));
+                }
+            }
+            Act::DiscardAll => {
+                let query = DiscardQuery { among: Among::Any, kind: None, after: None };
+                self.discard(no, Vec::new(), Request::DiscardAll(query));
+            }
+            // Once the faults are over, nothing is paused any more.
+            Act::Pause(kind) if self.is_chaos => {
+                self.fault(Fault::KindPause);
+                self.ask_kind(no, kind, true);
+            }
+            Act::Pause(_) => {}
+            Act::Resume(kind) => self.ask_kind(no, kind, false),
             Act::Put | Act::Delete | Act::PutExpecting => self.change_knowledge(no, act),
             Act::Ask => self.ask_something(no),
             Act::DrainWorker => {
@@ -107,6 +133,24 @@ impl World {
             self.note(Event::CancelAsked { client: no, ask, task: *task });
         }
         self.ask(no, Wait::Cancel { ask, tasks: tasks.clone() }, Request::Cancel(tasks));
+    }
+
+    fn discard(&mut self, no: ClientNo, tasks: Vec<TaskId>, request: Request) {
+        let ask = self.next_ask();
+        self.fault(Fault::Discard);
+        self.note(Event::DiscardAsked { client: no, ask, tasks: tasks.clone() });
+        self.ask(no, Wait::Discard { ask, tasks }, request);
+    }
+
+    fn ask_kind(&mut self, no: ClientNo, kind: u8, pauses: bool) {
+        let ask = self.next_ask();
+        self.note(Event::KindAsked { client: no, ask, kind, pauses });
+        let name = format!("k{kind}");
+        let request = match pauses {
+            true => Request::Pause { kind: name },
+            false => Request::Resume { kind: name },
+        };
+        self.ask(no, Wait::Kind { ask }, request);
     }
 
     fn any_task(&mut self) -> Option<TaskId> {

@@ -274,6 +274,9 @@ impl World {
         if let Some(status) = &status {
             self.sample(status);
         }
+        if let (Stage::Closing(_) | Stage::Settling, Some(status)) = (self.stage, &status) {
+            self.resume_kinds(status);
+        }
         match self.stage {
             Stage::Chaos => {
                 let is_done = self.faults_left == 0 || self.now >= CHAOS_MAX;

@@ -125,6 +125,33 @@ fn the_readmes_program_of_ones_own_runs() {
 }
 
 #[test]
+fn an_operator_pauses_a_kind_over_a_restart_and_lets_go_of_what_failed() {
+    let _turn = shared();
+    let mut cluster = Cluster::start(&["--durability", "journal"]);
+    cluster.add(&WorkerSpec::stock("stock").slots(2));
+    assert!(said(&cluster, &["pause", "echo"]).contains("paused"));
+    let id = said(&cluster, &["submit", "echo", "1"]).trim().to_owned();
+    cluster.restart_broker();
+    eventually("the worker is back", SOON, || said(&cluster, &["workers"]).contains("stock"));
+    assert!(said(&cluster, &["explain", &id]).contains("paused"));
+    assert!(said(&cluster, &["status"]).contains("paused"));
+    assert_eq!(said(&cluster, &["resume", "echo", "--json"]).trim(), r#"{"done":true,"name":"echo"}"#);
+    assert_eq!(said(&cluster, &["wait", &id]).trim(), "1");
+
+    let failed = said(&cluster, &["submit", "fail", "--raw", "!no"]).trim().to_owned();
+    let waited = cluster.command_line(&["wait", &failed]).output().unwrap();
+    assert_eq!(waited.status.code(), Some(3), "{waited:?}");
+    let refused = cluster.command_line(&["discard", &failed]).stdin(Stdio::null()).output().unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{why}");
+    assert!(why.contains("--yes"), "{why}");
+    assert_eq!(said(&cluster, &["discard", "--dead", "--yes", "--json"]).trim(), r#"{"discarded":0}"#);
+    assert!(said(&cluster, &["discard", &failed, "--yes"]).contains("discarded"));
+    let gone = cluster.command_line(&["explain", &failed]).output().unwrap();
+    assert_eq!(gone.status.code(), Some(4), "{gone:?}");
+}
+
+#[test]
 fn a_program_does_not_outlive_its_worker() {
     let _turn = shared();
     let mut cluster = Cluster::start(&[]);

@@ -89,6 +89,60 @@ fn the_dead_set_is_listed_and_put_back_by_id_and_by_filter() {
 }
 
 #[test]
+fn the_dead_set_is_let_go_by_id_and_by_filter_and_never_by_saying_nothing() {
+    let _turn = shared();
+    let (_cluster, mut web) = with_worker(&[]);
+    let fail = |n: usize| json!({"kind": "fail", "payload": format!("!{n}")});
+    let tasks: Vec<Value> = (0..5).map(fail).collect();
+    let body = web.post("/v1/tasks?wait=30s", &json!(tasks)).json();
+    let id = |n: usize| body["tasks"][n]["id"].as_str().unwrap().to_owned();
+    for nothing in [json!({}), json!({"all": false})] {
+        assert_eq!(web.post("/v1/dead/discard", &nothing).refusal(), (400, "bad_message".to_owned()));
+    }
+    let both = web.post("/v1/dead/discard", &json!({"ids": [id(0)], "all": true}));
+    assert_eq!(both.refusal(), (400, "bad_message".to_owned()));
+    assert_eq!(rows(&mut web, "/v1/dead?").len(), 5);
+
+    let unknown = "0197a0b2-9d2c-7cc1-8f5a-2f6d1f0a9b77";
+    let some = web.post("/v1/dead/discard", &json!({"ids": [id(0), unknown, id(1), id(0)]})).json();
+    assert_eq!((&some["discarded"], &some["more"]), (&json!(2), &json!(false)), "{some}");
+    assert_eq!((&some["refused"][0]["index"], &some["refused"][0]["id"]), (&json!(1), &json!(unknown)));
+    assert_eq!(some["refused"][0]["code"], "unknown_task");
+    assert_eq!(web.get(&format!("/v1/tasks/{}", id(0))).refusal(), (404, "unknown_task".to_owned()));
+
+    for filter in [json!({"kind": "other"}), json!({"outcome": "dead"})] {
+        assert_eq!(web.post("/v1/dead/discard", &filter).json()["discarded"], 0, "{filter}");
+    }
+    let rest = web.post("/v1/dead/discard", &json!({"kind": "fail", "outcome": "failed"})).json();
+    assert_eq!((&rest["discarded"], &rest["more"]), (&json!(3), &json!(false)), "{rest}");
+    assert_eq!(web.post("/v1/dead/discard", &json!({"all": true})).json()["discarded"], 0);
+    assert_eq!(web.get("/v1/status").json()["dead_set"], 0);
+}
+
+#[test]
+fn a_kind_is_paused_and_resumed_and_says_so() {
+    let _turn = shared();
+    let (_cluster, mut web) = with_worker(&[]);
+    assert_eq!(web.call("POST", "/v1/kinds/echo/pause").status, 204);
+    let id = submit(&mut web, &json!({"kind": "echo", "payload": 7}));
+    assert_eq!(web.post("/v1/tasks?wait=30s", &json!({"kind": "noop"})).status, 200, "others go on");
+    let explanation = web.get(&format!("/v1/tasks/{id}/explain")).json();
+    assert_eq!(explanation["reasons"][0]["code"], "kind_paused");
+    let of = |web: &mut Web, name: &str| {
+        let rows = web.get("/v1/kinds").json()["rows"].as_array().unwrap().clone();
+        let row = rows.into_iter().find(|row| row["kind"] == name).unwrap();
+        (row["queued"].as_u64().unwrap(), row["paused"].as_bool().unwrap())
+    };
+    assert_eq!((of(&mut web, "echo"), of(&mut web, "noop").1), ((1, true), false));
+    assert!(web.get("/metrics").text().contains("ganger_kind_paused{kind=\"echo\"} 1"));
+    assert_eq!(web.call("POST", "/v1/kinds/echo/resume").status, 204);
+    assert_eq!(outcome(&mut web, &id)["outcome"], "succeeded");
+    assert_eq!(of(&mut web, "echo"), (0, false));
+    assert_eq!(web.call("POST", "/v1/kinds/a%2Fb/pause").status, 204, "a name may have a slash");
+    assert_eq!(of(&mut web, "a/b"), (0, true));
+}
+
+#[test]
 fn a_worker_is_listed_and_drained_by_name() {
     let _turn = shared();
     let (cluster, mut web) = with_worker(&[]);

@@ -89,6 +89,8 @@ fn what_is_too_much_is_refused_before_it_is_read() {
     let id = "\"0197a0b2-9d2c-7cc1-8f5a-2f6d1f0a9b77\"";
     let many = format!("{{\"ids\": [{}{id}]}}", format!("{id},").repeat(4_096));
     is_refused(&post(&mut web, "/v1/dead/retry", &many), 413, "too_many");
+    is_refused(&post(&mut web, "/v1/dead/discard", &many), 413, "too_many");
+    is_refused(&web.call("POST", &format!("/v1/kinds/{}/pause", "k".repeat(129))), 413, "too_large");
     let large = format!("{{\"kind\": \"a\", \"payload\": \"{}\"}}", "x".repeat(16 << 20));
     is_refused(&post(&mut web, "/v1/tasks", &large), 413, "too_large");
     let broadcast = json!({"topic": "t", "body": "x".repeat(64 << 10)});

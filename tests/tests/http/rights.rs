@@ -112,6 +112,13 @@ fn i20_a_token_gives_the_rights_of_its_line_and_no_more() {
     assert_eq!(shop.get("/v1/knowledge").refusal(), (403, "denied".to_owned()));
     assert_eq!(hand_in(&mut shop, "thumb.two").status, 202);
     assert_eq!(hand_in(&mut shop, "thumb.three").refusal(), (429, "busy".to_owned()));
+    for path in ["/v1/kinds/thumb.small/pause", "/v1/kinds/thumb.small/resume"] {
+        assert_eq!(shop.call("POST", path).refusal(), (403, "denied".to_owned()));
+        assert_eq!(boss.call("POST", path).status, 204);
+    }
+    let everything = json!({"all": true});
+    assert_eq!(shop.post("/v1/dead/discard", &everything).refusal(), (403, "denied".to_owned()));
+    assert_eq!(boss.post("/v1/dead/discard", &everything).status, 200);
     assert_eq!(boss.get("/v1/workers").status, 200);
     assert_eq!(boss.call("DELETE", &format!("/v1/tasks/{mine}")).status, 204);
 }

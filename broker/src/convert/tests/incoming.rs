@@ -6,11 +6,11 @@ use ganger_common::codec::{Blob, Message};
 use ganger_common::limits::DELAY_MAX;
 use ganger_common::message::{self as wire, FromClient, FromWorker, KnowledgeOp as Op};
 use ganger_common::version::Version;
-use ganger_common::view::StateFilter;
+use ganger_common::view::{Among, StateFilter};
 use ganger_common::{
-    AttemptEnd, ClientId, ErrorCode, Revision, SessionToken, TaskOptions, WorkerId, decode, encode,
+    AttemptEnd, ClientId, ErrorCode, Revision, SessionToken, TaskId, TaskOptions, WorkerId, decode, encode,
 };
-use ganger_scheduler::input::{ClientRequest, KnowledgeOp, NewTask, WorkerRequest};
+use ganger_scheduler::input::{ClientRequest, Discard, KnowledgeOp, NewTask, WorkerRequest};
 
 use super::super::incoming::Beat;
 use super::super::{Incoming, client, worker};
@@ -52,12 +52,22 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         wire::Drain { req: 9, workers: vec!["w".into()].into(), broker: true, deadline_ms: Some(1_500) };
     let ids = |req| wire::TaskList { req, tasks: vec![id(1), id(2)].into() };
     let one = |req| wire::OneTask { req, task: id(1) };
+    let of_tasks = discard(12, &[id(1), id(2)], None);
+    let among = wire::Discard {
+        kind: Some("k".into()),
+        after: Some("5.6".into()),
+        ..discard(13, &[], Some(Among::Dead))
+    };
     let asked = [
         FromClient::Hello(hello),
         FromClient::Watch(wire::Watch { req: 2, tasks: vec![id(1)].into(), events: true }),
         FromClient::Ack(wire::Ack { upto: 4 }),
         FromClient::Cancel(ids(3)),
         FromClient::Retry(ids(4)),
+        FromClient::Discard(of_tasks),
+        FromClient::Discard(among),
+        FromClient::Pause(wire::OneKind { req: 14, kind: "k".into() }),
+        FromClient::Resume(wire::OneKind { req: 15, kind: "k".into() }),
         FromClient::Fetch(one(5)),
         FromClient::Explain(one(6)),
         FromClient::List(list),
@@ -77,7 +87,14 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         ClientRequest::Watch { req: 2, tasks: vec![task], events: true },
         ClientRequest::Ack { upto: 4 },
         ClientRequest::Cancel { req: 3, tasks: tasks.clone() },
-        ClientRequest::Retry { req: 4, tasks },
+        ClientRequest::Retry { req: 4, tasks: tasks.clone() },
+        ClientRequest::Discard { req: 12, which: Discard::Tasks(tasks) },
+        ClientRequest::Discard {
+            req: 13,
+            which: Discard::All { among: Among::Dead, kind: Some("k".into()), after: Some("5.6".into()) },
+        },
+        ClientRequest::Pause { req: 14, kind: "k".into() },
+        ClientRequest::Resume { req: 15, kind: "k".into() },
         ClientRequest::Fetch { req: 5, task },
         ClientRequest::Explain { req: 6, task },
         ClientRequest::List {
@@ -109,6 +126,25 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         from_client(&beat),
         Incoming::Heartbeat(ClientRequest::Heartbeat, Beat { mark: 77, quiet: None })
     ));
+}
+
+fn discard(req: u64, tasks: &[TaskId], among: Option<Among>) -> wire::Discard<'static> {
+    wire::Discard { req, tasks: tasks.to_vec().into(), among, kind: None, after: None }
+}
+
+#[test]
+fn nothing_named_is_not_everything() {
+    let both = discard(1, &[id(1)], Some(Among::Any));
+    let of_kind = wire::Discard { kind: Some("k".into()), ..discard(1, &[id(1)], None) };
+    for asked in [discard(1, &[], None), both, of_kind] {
+        let Incoming::Refused(refused) = from_client(&FromClient::Discard(asked)) else { panic!() };
+        assert_eq!((refused.req, refused.code), (Some(1), ErrorCode::BadOption));
+    }
+    for nameless in [FromClient::Pause, FromClient::Resume] {
+        let asked = nameless(wire::OneKind { req: 2, kind: "".into() });
+        let Incoming::Refused(refused) = from_client(&asked) else { panic!() };
+        assert_eq!((refused.req, refused.code), (Some(2), ErrorCode::BadOption));
+    }
 }
 
 #[test]

@@ -111,7 +111,16 @@ fn what_the_scheduler_says_reaches_the_client_unchanged() {
         ),
         (
             ClientReply::Verdicts { req: 2, refused: vec![refusal(1)] },
-            ToClient::Verdicts(wire::Verdicts { req: 2, refused: vec![verdict].into() }),
+            ToClient::Verdicts(wire::Verdicts { req: 2, refused: vec![verdict.clone()].into() }),
+        ),
+        (
+            ClientReply::Discarded { req: 2, count: 3, refused: vec![refusal(1)], next: Some("5.6".into()) },
+            ToClient::Discarded(wire::Discarded {
+                req: 2,
+                count: 3,
+                refused: vec![verdict.clone()].into(),
+                next: Some("5.6".into()),
+            }),
         ),
         (
             ClientReply::Tasks { req: 2, rows: vec![], next: Some("5".into()) },

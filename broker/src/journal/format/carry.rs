@@ -14,21 +14,32 @@ use super::write::Writer;
 type Result<T> = std::result::Result<T, FormatError>;
 
 pub(crate) fn write_head(to: &mut Writer<'_>, head: &CarryHead) {
-    let CarryHead { epoch, seq, revision, workers } = head;
-    to.array(4);
+    let CarryHead { epoch, seq, revision, workers, paused } = head;
+    to.array(if paused.is_empty() { 4 } else { 5 });
     to.uint(epoch.0);
     to.uint(*seq);
     to.uint(revision.0);
     to.list(workers, |to, worker| encode::worker_id(to, *worker));
+    if !paused.is_empty() {
+        to.list(paused, |to, kind| to.text(kind));
+    }
 }
 
-pub(crate) fn read_head(from: &mut Reader<'_>) -> Result<CarryHead> {
-    from.fields(4, "the head of what is carried")?;
+pub(crate) fn read_head(decoder: &mut Decoder, from: &mut Reader<'_>) -> Result<CarryHead> {
+    let what = "the head of what is carried";
+    let fields = from.array(what)?;
+    if !matches!(fields, 4 | 5) {
+        return Err(from.expected(0, what));
+    }
     Ok(CarryHead {
         epoch: Epoch(from.uint("an epoch")?),
         seq: from.uint("the last number of a task")?,
         revision: Revision(from.uint("a revision")?),
         workers: from.list("workers", decode::worker_id)?,
+        paused: match fields {
+            5 => from.list("paused kinds", |from| Ok(decoder.kind(from.text("a paused kind")?)))?,
+            _ => Vec::new(),
+        },
     })
 }
 

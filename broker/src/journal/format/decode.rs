@@ -115,6 +115,18 @@ impl Decoder {
                 let settled = from.uint("the last outcome that was forgotten")?;
                 Ok(Record::Forgotten { settled, dead: from.uint("the last of the dead that was forgotten")? })
             }
+            tag::DISCARDED => {
+                is_whole(2, from)?;
+                Ok(Record::Discarded { tasks: from.list("discarded tasks", task_id)? })
+            }
+            tag::KIND_PAUSED => {
+                is_whole(2, from)?;
+                Ok(Record::KindPaused { kind: self.kind(from.text("a paused kind")?) })
+            }
+            tag::KIND_RESUMED => {
+                is_whole(2, from)?;
+                Ok(Record::KindResumed { kind: self.kind(from.text("a resumed kind")?) })
+            }
             tag::KNOWLEDGE => {
                 is_whole(2, from)?;
                 Ok(Record::Knowledge(change(from)?))
@@ -129,7 +141,7 @@ impl Decoder {
             }
             tag::CARRY_BEGUN => {
                 is_whole(2, from)?;
-                Ok(Record::CarryBegun(carry::read_head(from)?))
+                Ok(Record::CarryBegun(carry::read_head(self, from)?))
             }
             tag::CARRIED_TASKS => {
                 is_whole(2, from)?;
@@ -165,7 +177,7 @@ impl Decoder {
         Ok(NewTask { id, kind, payload, options })
     }
 
-    fn kind(&mut self, name: &str) -> Arc<str> {
+    pub(crate) fn kind(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.kinds.get(name) {
             return known.clone();
         }

@@ -65,6 +65,21 @@ pub(crate) fn encode_noting(record: &Record, body: &mut Vec<u8>, spans: Spans) -
             to.uint(*settled);
             to.uint(*dead);
         }
+        Record::Discarded { tasks } => {
+            to.array(2);
+            to.uint(tag::DISCARDED);
+            to.list(tasks, |to, id| task_id(to, *id));
+        }
+        Record::KindPaused { kind } => {
+            to.array(2);
+            to.uint(tag::KIND_PAUSED);
+            to.text(kind);
+        }
+        Record::KindResumed { kind } => {
+            to.array(2);
+            to.uint(tag::KIND_RESUMED);
+            to.text(kind);
+        }
         Record::Knowledge(new) => {
             to.array(2);
             to.uint(tag::KNOWLEDGE);

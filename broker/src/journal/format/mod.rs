@@ -73,4 +73,7 @@ pub(crate) mod tag {
     pub(crate) const CARRIED_TOPIC: u64 = 11;
     pub(crate) const CARRIED_HISTORY: u64 = 12;
     pub(crate) const CARRY_ENDED: u64 = 13;
+    pub(crate) const DISCARDED: u64 = 14;
+    pub(crate) const KIND_PAUSED: u64 = 15;
+    pub(crate) const KIND_RESUMED: u64 = 16;
 }

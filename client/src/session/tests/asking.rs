@@ -2,13 +2,13 @@
 
 use ganger_common::ErrorCode;
 use ganger_common::codec::List;
-use ganger_common::message::{ErrorReply, ToClient, Verdicts};
-use ganger_common::view::StatusView;
+use ganger_common::message::{Discarded, ErrorReply, ToClient, Verdict, Verdicts};
+use ganger_common::view::{Among, StatusView};
 
 use super::rig::{Rig, Seen, id};
 use crate::error::Error;
 use crate::session::REQUESTS_MAX;
-use crate::session::request::{Answer, Request, TaskQuery};
+use crate::session::request::{Answer, DiscardQuery, Refused, Request, TaskQuery};
 
 fn status(rig: &mut Rig, req: u64) -> Vec<Seen> {
     rig.hear(&ToClient::Status(ganger_common::message::Body { req, body: StatusView::default() }))
@@ -60,6 +60,18 @@ fn a_refusal_is_an_answer() {
 }
 
 #[test]
+fn what_was_let_go_is_told_with_what_was_not() {
+    let mut rig = Rig::open();
+    assert_eq!(rig.ask(10, Request::Discard(vec![id(1), id(2)])), [Seen::Asked(1)]);
+    let (code, text) = (ErrorCode::UnknownTask, "gone");
+    let refused = List(vec![Verdict { index: 1, code, text: text.into() }]);
+    let told = ToClient::Discarded(Discarded { req: 1, count: 1, refused, next: Some("4.2".to_owned()) });
+    let refused = vec![Refused { index: 1, code, text: text.to_owned() }];
+    let answer = Answer::Discarded { count: 1, refused, next: Some("4.2".to_owned()) };
+    assert_eq!(rig.hear(&told), [Seen::Answer(10, Ok(answer))]);
+}
+
+#[test]
 fn questions_are_bounded() {
     let mut rig = Rig::new();
     for token in 0..REQUESTS_MAX as u64 {
@@ -71,9 +83,11 @@ fn questions_are_bounded() {
 
 /// The broker could not tell which request it refuses, so the answer would never come.
 #[test]
-fn a_page_mark_that_no_broker_reads_is_refused() {
+fn a_page_mark_or_a_kind_that_no_broker_reads_is_refused() {
     let mut rig = Rig::open();
     for request in [
+        Request::DiscardAll(DiscardQuery { among: Among::Any, kind: None, after: Some("d".repeat(129)) }),
+        Request::Pause { kind: "k".repeat(129) },
         Request::Workers { after: Some("w".repeat(129)) },
         Request::List(TaskQuery { after: Some("t".repeat(129)), ..TaskQuery::default() }),
     ] {

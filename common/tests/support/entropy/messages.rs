@@ -2,7 +2,7 @@
 
 use ganger_common::message::publish::{BeatHeader, ChangeOp, DeltaHeader};
 use ganger_common::message::*;
-use ganger_common::view::{Explanation, KnowledgeStatusView, StateFilter};
+use ganger_common::view::{Among, Explanation, KnowledgeStatusView, StateFilter};
 use ganger_common::{AttemptEnd, ClientId, Outcome, TaskOptions};
 
 use super::Entropy;
@@ -39,6 +39,14 @@ impl<'a> Entropy<'a> {
 
     fn one_task(&mut self) -> OneTask {
         OneTask { req: self.u64(), task: self.task() }
+    }
+
+    fn one_kind(&mut self) -> OneKind<'a> {
+        OneKind { req: self.u64(), kind: self.text() }
+    }
+
+    fn verdict(&mut self) -> Verdict<'a> {
+        Verdict { index: self.u32(), code: self.code(), text: self.text() }
     }
 
     fn goodbye(&mut self) -> Goodbye<'a> {
@@ -182,6 +190,15 @@ impl<'a> Entropy<'a> {
             14 => {
                 FromClient::Publish(PublishRequest { req: self.u64(), topic: self.text(), body: self.blob() })
             }
+            15 => FromClient::Discard(Discard {
+                req: self.u64(),
+                tasks: self.list(Self::task),
+                among: self.some(|this| this.pick(&Among::ALL)),
+                kind: self.some(Self::text),
+                after: self.some(Self::text),
+            }),
+            16 => FromClient::Pause(self.one_kind()),
+            17 => FromClient::Resume(self.one_kind()),
             _ => FromClient::Goodbye(self.goodbye()),
         }
     }
@@ -213,14 +230,7 @@ impl<'a> Entropy<'a> {
                 index: self.u64(),
                 data: self.blob(),
             }),
-            6 => ToClient::Verdicts(Verdicts {
-                req: self.u64(),
-                refused: self.list(|this| Verdict {
-                    index: this.u32(),
-                    code: this.code(),
-                    text: this.text(),
-                }),
-            }),
+            6 => ToClient::Verdicts(Verdicts { req: self.u64(), refused: self.list(Self::verdict) }),
             7 => ToClient::Task(TaskReply {
                 req: self.u64(),
                 task: self.task_view(),
@@ -244,6 +254,12 @@ impl<'a> Entropy<'a> {
             12 => ToClient::Knowledge(self.knowledge_reply()),
             13 => ToClient::Done(Request { req: self.u64() }),
             14 => ToClient::Error(self.error()),
+            15 => ToClient::Discarded(Discarded {
+                req: self.u64(),
+                count: self.u64(),
+                refused: self.list(Self::verdict),
+                next: self.some(Self::string),
+            }),
             _ => ToClient::Goodbye(self.goodbye()),
         }
     }

@@ -51,7 +51,8 @@ impl Entropy<'_> {
 
     pub(super) fn reason(&mut self) -> Reason {
         use ReasonCode::*;
-        let code = self.pick(&[NoWorkerForKind, Backoff, NoCredit, WorkerAway, CrashLimit, Recovering]);
+        let code =
+            self.pick(&[KindPaused, NoWorkerForKind, Backoff, NoCredit, WorkerAway, CrashLimit, Recovering]);
         Reason { code, text: self.string() }
     }
 
@@ -96,6 +97,7 @@ impl Entropy<'_> {
             leased: self.u64(),
             workers: self.u32(),
             oldest_ms: self.u64(),
+            paused: self.bool(),
         }
     }
 }

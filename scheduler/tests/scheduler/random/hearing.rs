@@ -102,6 +102,8 @@ impl Sim {
                         "{} was not announced",
                         dispatch.kind
                     );
+                    let is_paused = self.oracle.paused.contains(&*dispatch.kind);
+                    assert!(!is_paused || self.lifted.contains(&*dispatch.kind), "{lease:?} is paused");
                     worker.held.push(Held { lease, started: false });
                 }
             }
@@ -128,8 +130,9 @@ impl Sim {
         }
     }
 
-    /// With little room, outcomes are forgotten, and a task that comes again is another one.
+    /// With little room, or somebody who lets them go, outcomes are forgotten, and a task that comes again is
+    /// another one.
     pub(super) fn is_small(&self) -> bool {
-        self.desk.scheduler.config().dead_set_max < TASKS as usize
+        self.discards || self.desk.scheduler.config().dead_set_max < TASKS as usize
     }
 }

@@ -14,7 +14,7 @@ use ganger_common::message::Durability;
 use proptest::prelude::*;
 
 use sim::Sim;
-use steps::{Step, steps};
+use steps::{Step, steps, steps_with_discards};
 
 use crate::support::*;
 
@@ -62,13 +62,13 @@ proptest! {
     }
 
     #[test]
-    fn i10_what_is_recovered_equals_what_lives(steps in steps(120)) {
+    fn i10_what_is_recovered_equals_what_lives(steps in steps_with_discards(120)) {
         let mut sim = run(&steps, |_| ());
         sim.check_recovery();
     }
 
     #[test]
-    fn i15_everything_stays_within_its_bounds(steps in steps(150)) {
+    fn i15_everything_stays_within_its_bounds(steps in steps_with_discards(150)) {
         let mut sim = run(&steps, small);
         sim.check_recovery();
         sim.settle_down();
@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_inputs_give_the_same_effects(steps in steps(120)) {
+    fn the_same_inputs_give_the_same_effects(steps in steps_with_discards(120)) {
         let (mut one, mut two) = (run(&steps, |_| ()), run(&steps, |_| ()));
         prop_assert!(one.log == two.log);
         one.settle_down();

@@ -12,6 +12,7 @@ pub(super) struct Oracle {
     pub(super) accepted: BTreeSet<TaskId>,
     pub(super) detached: BTreeSet<TaskId>,
     pub(super) settled: BTreeMap<TaskId, Outcome>,
+    pub(super) paused: BTreeSet<String>,
     /// Outcomes in the order of settling with their numbers, by where they are kept.
     kept: Vec<(u64, TaskId)>,
     dead: Vec<(u64, TaskId)>,
@@ -72,6 +73,17 @@ impl Oracle {
                     }
                 }
             }
+            Record::Discarded { tasks } => {
+                for task in tasks {
+                    let outcome = self.settled.remove(task);
+                    assert!(matches!(outcome, Some(Outcome::Failed | Outcome::Dead)), "{task} {outcome:?}");
+                    self.dead.retain(|(_, dead)| dead != task);
+                    self.accepted.remove(task);
+                    self.detached.remove(task);
+                }
+            }
+            Record::KindPaused { kind } => assert!(self.paused.insert(kind.to_string()), "paused twice"),
+            Record::KindResumed { kind } => assert!(self.paused.remove(&**kind), "it was paused"),
             Record::Forgotten { settled, dead } => {
                 let kept = self.kept.extract_if(.., |(number, _)| *number <= *settled);
                 let gone: Vec<_> =

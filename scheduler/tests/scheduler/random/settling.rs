@@ -29,6 +29,7 @@ impl Sim {
             (0..self.workers.len()).for_each(|worker| self.worker_back(worker));
             if round < 2 {
                 self.know(0, 1, false);
+                [false, true].into_iter().for_each(|other| self.resume(0, other));
             }
             for worker in 0..self.workers.len() {
                 while !self.workers[worker].held.is_empty() {

@@ -1,12 +1,12 @@
 //! One run: the desk, the peers, and what must hold after each step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ganger_common::message::{Durability, Lease};
 use ganger_common::{Epoch, Revision, TaskId};
 use ganger_scheduler::Config;
 use ganger_scheduler::effect::Effect;
-use ganger_scheduler::input::{ClientRequest, KnowledgeOp, NewTask, WorkerRequest};
+use ganger_scheduler::input::{ClientRequest, Discard, KnowledgeOp, NewTask, WorkerRequest};
 
 use super::oracle::Oracle;
 use super::peers::{SimClient, SimWorker};
@@ -22,6 +22,10 @@ pub(super) struct Sim {
     pub(super) log: Vec<Effect>,
     /// The last attempt of each task that was given out.
     pub(super) given: BTreeMap<TaskId, Lease>,
+    /// Kinds that were resumed since they were paused last, on record or not.
+    pub(super) lifted: BTreeSet<&'static str>,
+    /// Somebody has let go of tasks.
+    pub(super) discards: bool,
     /// The journal is lost with the broker's process.
     pub(super) in_memory: bool,
     incarnations: u8,
@@ -44,6 +48,8 @@ impl Sim {
             oracle: Oracle::default(),
             log: Vec::new(),
             given: BTreeMap::new(),
+            lifted: BTreeSet::new(),
+            discards: false,
             in_memory: false,
             incarnations: WORKERS as u8,
             seq: 0,
@@ -67,6 +73,17 @@ impl Sim {
             Step::Retry { client, tasks } => {
                 self.ask(*client, ClientRequest::Retry { req: 0, tasks: ids(tasks) });
             }
+            Step::Discard { client, tasks } => self.discard(*client, Discard::Tasks(ids(tasks))),
+            Step::DiscardAll { client, among } => {
+                self.discard(*client, Discard::All { among: *among, kind: None, after: None });
+            }
+            Step::Pause { client, other } => {
+                if self.clients[*client].conn.is_some() {
+                    self.lifted.remove(kind(*other));
+                }
+                self.ask(*client, ClientRequest::Pause { req: 0, kind: kind(*other).into() });
+            }
+            Step::Resume { client, other } => self.resume(*client, *other),
             Step::Watch { client, tasks } => {
                 self.ask(*client, ClientRequest::Watch { req: 0, tasks: ids(tasks), events: false });
             }
@@ -176,6 +193,18 @@ impl Sim {
         self.ask(client, ClientRequest::Submit { seq, again, tasks });
     }
 
+    fn discard(&mut self, client: usize, which: Discard) {
+        self.discards = true;
+        self.ask(client, ClientRequest::Discard { req: 0, which });
+    }
+
+    pub(super) fn resume(&mut self, client: usize, other: bool) {
+        if self.clients[client].conn.is_some() {
+            self.lifted.insert(kind(other));
+        }
+        self.ask(client, ClientRequest::Resume { req: 0, kind: kind(other).into() });
+    }
+
     pub(super) fn know(&mut self, client: usize, key: u8, delete: bool) {
         let (topic, key) = (format!("topic-{}", key % 2), format!("key-{key}"));
         let op = match delete {
@@ -270,6 +299,7 @@ impl Sim {
     }
 
     fn restart(&mut self) {
+        self.lifted.clear();
         self.clients.iter_mut().for_each(|client| client.conn = None);
         self.workers.iter_mut().for_each(|worker| worker.conn = None);
         if self.in_memory {
@@ -285,6 +315,10 @@ impl Sim {
         assert!(self.workers.iter().all(|worker| worker.hello.revision <= newest), "I16");
         self.look();
     }
+}
+
+fn kind(other: bool) -> &'static str {
+    if other { "other" } else { KIND }
 }
 
 fn ids(numbers: &[u32]) -> Vec<TaskId> {

@@ -1,6 +1,7 @@
 //! What may happen next.
 
 use ganger_common::AttemptEnd;
+use ganger_common::view::Among;
 use proptest::prelude::*;
 
 /// Peers and tasks are few, so that what happens to them meets.
@@ -13,6 +14,10 @@ pub(super) enum Step {
     Submit { client: usize, tasks: Vec<(u32, Flavour)> },
     Cancel { client: usize, tasks: Vec<u32> },
     Retry { client: usize, tasks: Vec<u32> },
+    Discard { client: usize, tasks: Vec<u32> },
+    DiscardAll { client: usize, among: Among },
+    Pause { client: usize, other: bool },
+    Resume { client: usize, other: bool },
     Watch { client: usize, tasks: Vec<u32> },
     Ack { client: usize },
     Start { worker: usize, at: usize },
@@ -84,6 +89,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(client, tasks)| Step::Submit { client, tasks }),
         1 => (c.clone(), some_tasks()).prop_map(|(client, tasks)| Step::Cancel { client, tasks }),
         1 => (c.clone(), some_tasks()).prop_map(|(client, tasks)| Step::Retry { client, tasks }),
+        1 => (c.clone(), any::<bool>()).prop_map(|(client, other)| Step::Pause { client, other }),
+        2 => (c.clone(), any::<bool>()).prop_map(|(client, other)| Step::Resume { client, other }),
         1 => (c.clone(), some_tasks()).prop_map(|(client, tasks)| Step::Watch { client, tasks }),
         3 => c.clone().prop_map(|client| Step::Ack { client }),
         1 => (c.clone(), 0..4_u8, any::<bool>()).prop_map(|(client, key, delete)| Step::Know { client, key, delete }),
@@ -121,4 +128,15 @@ fn step() -> impl Strategy<Value = Step> {
 
 pub(super) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..most)
+}
+
+/// The same, with somebody who lets go of the dead set.
+pub(super) fn steps_with_discards(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    let client = 0..CLIENTS;
+    let discard = prop_oneof![
+        2 => (client.clone(), some_tasks()).prop_map(|(client, tasks)| Step::Discard { client, tasks }),
+        1 => (client, proptest::sample::select(&Among::ALL[..]))
+            .prop_map(|(client, among)| Step::DiscardAll { client, among }),
+    ];
+    prop::collection::vec(prop_oneof![30 => step(), 1 => discard], 1..most)
 }

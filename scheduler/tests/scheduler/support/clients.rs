@@ -1,9 +1,9 @@
 //! Clients at the desk, in the words of a test.
 
-use ganger_common::view::{Explanation, ReasonCode, TaskView};
+use ganger_common::view::{Among, Explanation, ReasonCode, TaskView};
 use ganger_common::{ClientId, ConnId, ErrorCode, Outcome, SessionToken};
 use ganger_scheduler::effect::{ClientReply, Effect, KnowledgeAnswer, OutcomeItem, Refusal, Refused};
-use ganger_scheduler::input::{ClientRequest, KnowledgeOp, NewTask};
+use ganger_scheduler::input::{ClientRequest, Discard, KnowledgeOp, NewTask};
 
 use super::{Beating, Desk, id, number};
 
@@ -121,6 +121,50 @@ impl Desk {
         self.verdicts(client, |req| ClientRequest::Retry { req, tasks })
     }
 
+    /// Lets tasks go. Returns how many that were, and what was refused.
+    pub(crate) fn discard(&mut self, client: Client, tasks: &[u32]) -> (u64, Vec<(u32, ErrorCode)>) {
+        let which = Discard::Tasks(tasks.iter().map(|n| id(*n)).collect());
+        match self.ask(client, |req| ClientRequest::Discard { req, which }) {
+            ClientReply::Discarded { count, refused, next: None, .. } => {
+                (count, refused.iter().map(|no| (no.index, no.code)).collect())
+            }
+            other => panic!("nothing discarded: {other:?}"),
+        }
+    }
+
+    /// Lets a part of the dead set go. Returns how many tasks that were, and where to go on.
+    pub(crate) fn discard_some(
+        &mut self,
+        client: Client,
+        among: Among,
+        kind: Option<&str>,
+        after: Option<String>,
+    ) -> (u64, Option<String>) {
+        let which = Discard::All { among, kind: kind.map(str::to_owned), after };
+        match self.ask(client, |req| ClientRequest::Discard { req, which }) {
+            ClientReply::Discarded { count, refused, next, .. } if refused.is_empty() => (count, next),
+            other => panic!("nothing discarded: {other:?}"),
+        }
+    }
+
+    pub(crate) fn pause(&mut self, client: Client, kind: &str) -> Result<(), ErrorCode> {
+        let kind = kind.into();
+        self.done(client, |req| ClientRequest::Pause { req, kind })
+    }
+
+    pub(crate) fn resume(&mut self, client: Client, kind: &str) -> Result<(), ErrorCode> {
+        let kind = kind.into();
+        self.done(client, |req| ClientRequest::Resume { req, kind })
+    }
+
+    fn done(&mut self, client: Client, request: impl FnOnce(u64) -> ClientRequest) -> Result<(), ErrorCode> {
+        match self.ask(client, request) {
+            ClientReply::Done { .. } => Ok(()),
+            ClientReply::Error(refused) => Err(refused.code),
+            other => panic!("not done: {other:?}"),
+        }
+    }
+
     pub(crate) fn watch(&mut self, client: Client, tasks: &[u32], events: bool) -> Vec<(u32, ErrorCode)> {
         let tasks = tasks.iter().map(|n| id(*n)).collect();
         self.verdicts(client, |req| ClientRequest::Watch { req, tasks, events })
@@ -172,6 +216,7 @@ impl Desk {
 fn req_of(reply: &ClientReply) -> Option<u64> {
     match reply {
         ClientReply::Verdicts { req, .. }
+        | ClientReply::Discarded { req, .. }
         | ClientReply::Task { req, .. }
         | ClientReply::Tasks { req, .. }
         | ClientReply::Explanation { req, .. }
