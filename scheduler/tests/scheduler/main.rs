@@ -26,3 +26,4 @@ mod submitting;
 mod timers;
 mod timing;
 mod turns;
+mod watching;
