@@ -6,10 +6,11 @@ use ganger_common::TaskId;
 use ganger_common::limits::PAGE_ROWS_MAX;
 
 use super::Refused;
+use super::tasks::refused_items;
 use crate::body::Taken;
 use crate::gate::Caller;
 use crate::limits::{RETRIED_MAX, RETRY_PAGES_MAX};
-use crate::model::{Batch, DeadFilter, DeadParams, RefusedItem, Revive, Revived, TOO_MANY, TaskRows};
+use crate::model::{Batch, DeadFilter, DeadParams, Revive, Revived, TOO_MANY, TaskRows};
 use crate::params::Params;
 use crate::refusal::Refusal;
 
@@ -52,12 +53,7 @@ pub(crate) async fn retry(caller: Caller, body: Taken) -> Result<Response, Refus
         false => caller.answer(caller.client.retry(&ids)).await?,
     };
     let retried = ids.len().saturating_sub(refused.len());
-    let refused = refused.into_iter().filter_map(|one| {
-        let id = *ids.get(one.index)?;
-        let problem = Refusal::of(one.code, one.text, None).problem();
-        Some(RefusedItem { index: one.index, id, problem })
-    });
-    caller.ok(&Revived { retried, refused: refused.collect(), more })
+    caller.ok(&Revived { retried, refused: refused_items(refused, &ids), more })
 }
 
 /// How far a listing has come.
