@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use ganger_client::{Client, ClientConfig};
+use ganger_http::feed::{Feed, Sight};
 use ganger_http::{Gateway, House, Visitor};
 use ganger_transport::mem::{MemNet, MemServer};
 use ganger_transport::{Auth, BindError, Endpoint, Limits, PeerMeta};
@@ -18,12 +19,20 @@ pub(crate) struct Porch {
     house: BrokersHouse,
 }
 
+/// What the broker's loop has of the gateway.
+pub(crate) struct Aside {
+    /// Where its clients come in.
+    pub(crate) server: MemServer,
+    /// Where it is told what happens.
+    pub(crate) feed: Feed,
+}
+
 impl Porch {
     /// Listens, and makes the side door. Whoever comes waits until the gateway is started.
     pub(crate) fn open(
         config: &Config,
         keys: Option<&KeyRing>,
-    ) -> Result<Option<(Self, MemServer)>, BrokerError> {
+    ) -> Result<Option<(Self, Aside)>, BrokerError> {
         let Some(address) = config.http else { return Ok(None) };
         let listener = TcpListener::bind(address)
             .map_err(|source| BrokerError::Bind { flag: "--http", source: not_bound(address, source) })?;
@@ -31,8 +40,9 @@ impl Porch {
         let server = net
             .bind(&endpoint, &Limits::default())
             .map_err(|source| BrokerError::Bind { flag: "--http", source })?;
-        let house = BrokersHouse { net, endpoint, keys: keys.cloned() };
-        Ok(Some((Self { listener, house }, server)))
+        let feed = Feed::default();
+        let house = BrokersHouse { net, endpoint, keys: keys.cloned(), feed: feed.clone() };
+        Ok(Some((Self { listener, house }, Aside { server, feed })))
     }
 
     /// Starts the gateway.
@@ -55,6 +65,7 @@ struct BrokersHouse {
     net: MemNet,
     endpoint: Endpoint,
     keys: Option<KeyRing>,
+    feed: Feed,
 }
 
 impl House for BrokersHouse {
@@ -70,6 +81,19 @@ impl House for BrokersHouse {
             Visitor::Token(fingerprint) => keys.knows_token(fingerprint),
             Visitor::Gateway => true,
         }
+    }
+
+    fn sight(&self, visitor: &Visitor) -> Option<Sight> {
+        match (&self.keys, visitor) {
+            (None, _) => Some(Sight::ALL),
+            (Some(keys), Visitor::Token(fingerprint)) => keys.sight_of_token(fingerprint),
+            (Some(keys), Visitor::Local) => keys.sight_of_local(),
+            (Some(_), Visitor::Anybody | Visitor::Gateway) => None,
+        }
+    }
+
+    fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     fn connect(&self, visitor: &Visitor) -> ganger_client::Result<Client> {

@@ -17,13 +17,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::entrance::Posts;
 use crate::error::BrokerError;
-use crate::gateway::Porch;
+use crate::gateway::{Aside, Porch};
 use crate::journal::MemoryJournal;
 use crate::keys::{KeyRing, Port};
 use crate::recovery::recover;
 use crate::seat::{self, Seat};
 use crate::server::{self, Sockets, Stop};
-use crate::shell::{LINGER, Shell};
+use crate::shell::{LINGER, Reporter, Shell};
 use crate::writer::Writer;
 
 /// Starts brokers.
@@ -172,7 +172,7 @@ type Listening = std::sync::mpsc::Sender<Endpoints>;
 async fn run(
     config: Config,
     posts: Posts,
-    aside: Option<MemServer>,
+    aside: Option<Aside>,
     seat: Seat,
     listening: Listening,
     stop: mpsc::Receiver<Stop>,
@@ -186,19 +186,20 @@ async fn run(
 async fn run_in_memory(
     config: Config,
     posts: &Posts,
-    aside: Option<MemServer>,
+    aside: Option<Aside>,
     seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
-    let (sockets, endpoints) = bind(&config, posts, aside).await?;
+    let (server, feed) = aside.map(|aside| (aside.server, aside.feed)).unzip();
+    let (sockets, endpoints) = bind(&config, posts, server).await?;
     let settings = ganger_scheduler::Config {
         knowledge_port: endpoints.knowledge.port().unwrap_or(0),
         ..scheduler_config(&config)
     };
     let _ = listening.send(endpoints);
     let mut shell = Shell::new(settings, sockets, MemoryJournal::default());
-    shell.guard = posts.guard();
+    (shell.guard, shell.news) = (posts.guard(), Reporter::to(feed));
     server::go_on(shell, None, seat, config.drain_deadline, stop).await
 }
 
@@ -207,14 +208,15 @@ async fn run_in_memory(
 async fn run_on_disk(
     config: Config,
     posts: &Posts,
-    aside: Option<MemServer>,
+    aside: Option<Aside>,
     seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
     let clock = Clock::start();
     let recovered = recover(&config, scheduler_config(&config), clock.now())?;
-    let (sockets, endpoints) = bind(&config, posts, aside).await?;
+    let (server, feed) = aside.map(|aside| (aside.server, aside.feed)).unzip();
+    let (sockets, endpoints) = bind(&config, posts, server).await?;
     let (scheduler, journal) = recovered.begin(clock.now(), endpoints.knowledge.port().unwrap_or(0));
     let writer = Writer::start(journal)?;
     let progress = writer.progress();
@@ -222,7 +224,7 @@ async fn run_on_disk(
     let mut guard = posts.guard();
     guard.recovered(&scheduler);
     let mut shell = Shell::around(clock, scheduler, sockets, writer);
-    shell.guard = guard;
+    (shell.guard, shell.news) = (guard, Reporter::to(feed));
     server::go_on(shell, Some(progress), seat, config.drain_deadline, stop).await
 }
 

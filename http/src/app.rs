@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::house::House;
-use crate::limits::{BODIES_BYTES_MAX, WAITS_MAX};
+use crate::limits::{BODIES_BYTES_MAX, SOCKETS_MAX, WAITS_MAX, WATCHERS_MAX};
 use crate::metrics::Metrics;
 use crate::visitors::Visitors;
 
@@ -22,6 +22,12 @@ pub(crate) struct App {
     pub(crate) bodies: Arc<Semaphore>,
     /// Tasks that may still be waited for.
     pub(crate) waits: Arc<Semaphore>,
+    /// Room for those who watch what happens.
+    pub(crate) watchers: Arc<Semaphore>,
+    /// Room for WebSockets.
+    pub(crate) sockets: Arc<Semaphore>,
+    /// Becomes true when the gateway ends.
+    pub(crate) end: watch::Receiver<bool>,
     pub(crate) metrics: Metrics,
     /// Only this machine can connect.
     pub(crate) on_loopback: bool,
@@ -30,12 +36,15 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(house: Arc<dyn House>, on_loopback: bool) -> Self {
+    pub(crate) fn new(house: Arc<dyn House>, on_loopback: bool, end: watch::Receiver<bool>) -> Self {
         Self {
             visitors: Visitors::new(house.clone()),
             house,
             bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX / KIB)),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            end,
             metrics: Metrics::new(),
             on_loopback,
             ready: Mutex::new(None),

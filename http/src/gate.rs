@@ -24,6 +24,7 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Whoever asks, with what it takes to answer.
 pub(crate) struct Caller {
+    pub(crate) visitor: Visitor,
     pub(crate) client: Client,
     pub(crate) format: Format,
 }
@@ -34,7 +35,7 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refusal> {
         let visitor = visitor(app, parts)?;
         let client = app.visitors.client(visitor)?;
-        Ok(Self { client, format: Format::accepted(&parts.headers) })
+        Ok(Self { visitor, client, format: Format::accepted(&parts.headers) })
     }
 }
 
@@ -89,8 +90,13 @@ fn needs_token() -> Refusal {
     Refusal::unauthenticated("a token is needed: Authorization: Bearer TOKEN")
 }
 
+/// The token that a request shows. A page cannot give its WebSocket a header, but can name subprotocols.
 fn token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let Some(shown) = headers.get(header::AUTHORIZATION) else {
+        let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+        return offered.split(',').find_map(|protocol| protocol.trim().strip_prefix("bearer."));
+    };
+    let (scheme, token) = shown.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 

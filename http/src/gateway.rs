@@ -14,7 +14,7 @@ use crate::api;
 use crate::app::App;
 use crate::connection;
 use crate::house::House;
-use crate::limits::{CONNECTIONS_MAX, END_GRACE};
+use crate::limits::{CONNECTIONS_MAX, END_GRACE, SOCKETS_MAX};
 
 /// Between two tries to accept when the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ impl Gateway {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (end, ends) = watch::channel(false);
-        let app = Arc::new(App::new(house, address.ip().is_loopback()));
+        let app = Arc::new(App::new(house, address.ip().is_loopback(), ends.clone()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("ganger-http".to_owned()).spawn(move || {
             runtime.block_on(async move {
@@ -71,6 +71,8 @@ impl Drop for Gateway {
 
 async fn listen(listener: tokio::net::TcpListener, app: &Arc<App>, mut end: watch::Receiver<bool>) {
     let router: Router = api::router(app.clone());
+    let feed = app.house.feed().clone();
+    let feeding = tokio::spawn(async move { feed.run().await });
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let ends = end.clone();
@@ -102,6 +104,11 @@ async fn listen(listener: tokio::net::TcpListener, app: &Arc<App>, mut end: watc
         }
     }
     drop(listener);
-    let all_gone = async { while connections.join_next().await.is_some() {} };
+    let all_gone = async {
+        while connections.join_next().await.is_some() {}
+        // WebSockets are no connections of HTTP any more.
+        drop(app.sockets.acquire_many(SOCKETS_MAX as u32).await);
+    };
     let _ = tokio::time::timeout(END_GRACE, all_gone).await;
+    feeding.abort();
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use ganger_client::{Client, Result};
 use sha2::{Digest, Sha256};
 
+use crate::feed::{Feed, Sight};
+
 /// Longest token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 512;
 
@@ -42,6 +44,12 @@ pub trait House: Send + Sync + 'static {
 
     /// Whether the keys name this visitor, as they are now.
     fn knows(&self, visitor: &Visitor) -> bool;
+
+    /// What a visitor may see of what happens, as the keys are now. None for a visitor that they do not name.
+    fn sight(&self, visitor: &Visitor) -> Option<Sight>;
+
+    /// Where the broker tells what happens.
+    fn feed(&self) -> &Feed;
 
     /// Makes a client for a visitor, with the visitor's rights. Must not wait for the broker.
     ///

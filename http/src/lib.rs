@@ -7,6 +7,7 @@
 //! - [`House`], [`Visitor`]: who may come in, and as whom the broker sees them. `visitors`: their clients.
 //! - `gate`: what every request passes. `body`, `packed`: what it brings. `reply`, `refusal`: what it gets.
 //! - `api`: the routes, and their description. `model`: the shapes of bodies.
+//! - [`feed`]: what happens in the broker, for whoever watches. `socket`: the conversation over a WebSocket.
 //! - `metrics`, `figures`, `exposition`: for Prometheus.
 //! - [`limits`]: every maximum, with its reason.
 
@@ -15,6 +16,7 @@ mod app;
 mod body;
 mod connection;
 mod exposition;
+pub mod feed;
 mod figures;
 mod gate;
 mod gateway;
@@ -26,6 +28,7 @@ mod packed;
 mod params;
 mod refusal;
 mod reply;
+mod socket;
 mod visitors;
 
 pub use api::description;

@@ -23,6 +23,51 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 pub const WAITS_MAX: usize = 65_536;
 /// Whoever follows a task hears something at least this often, so that neither end takes the other for gone.
 pub const EVENTS_PAUSE: Duration = Duration::from_secs(15);
+/// Events of tasks, of workers and of knowledge that are told one by one each second, for each of the three.
+/// More than a person can read, and little beside what the broker does for a hundred thousand tasks; what is
+/// over it is counted.
+pub const EVENTS_A_SECOND: u32 = 1_000;
+/// How many may be told at once after a quiet time.
+pub const EVENTS_BURST: u32 = 2_000;
+/// Longest text in an event: an error may be much longer, and its task has it whole.
+pub const EVENT_TEXT_MAX: usize = 256;
+/// Events that are kept for those who are behind or come back. With 128 bytes of topic, 512 of key and texts that
+/// are cut, the largest takes about a kilobyte.
+pub const FEED_EVENTS_MAX: usize = 8_192;
+/// How long what happens is still told when nobody watches any more: whoever comes back finds all of it.
+pub const FEED_LINGER: Duration = Duration::from_secs(60);
+/// What is only counted is told when this has passed.
+pub const FEED_SUMMARY: Duration = Duration::from_secs(1);
+/// Watchers are woken no more often than this.
+pub const FEED_PACE: Duration = Duration::from_millis(20);
+/// Events that a watcher takes at a time. Whoever does not read has no more than these waiting.
+pub const FEED_TAKE: usize = 64;
+/// How old the rights may be by which a watcher is shown something.
+pub const RIGHTS_FOR: Duration = Duration::from_secs(1);
+/// Those who watch at a time, over HTTP and WebSockets.
+pub const WATCHERS_MAX: usize = 1_024;
+/// Types in a filter.
+pub const FILTER_TYPES_MAX: usize = 32;
+/// Kinds in a filter, and topics.
+pub const FILTER_NAMES_MAX: usize = 64;
+/// WebSockets at a time.
+pub const SOCKETS_MAX: usize = 256;
+/// Largest message over a WebSocket. One that is being received is in memory, so this is less than for a body.
+pub const SOCKET_MESSAGE_MAX: usize = 1 << 20;
+/// Requests of one WebSocket that go on: those that follow tasks or watch, too.
+pub const SOCKET_REQUESTS_MAX: usize = 1_024;
+/// Those of them that wait for the broker's first word.
+pub const SOCKET_ASKING_MAX: usize = 32;
+/// Tasks that one WebSocket follows.
+pub const SOCKET_FOLLOWED_MAX: usize = 16_384;
+/// What may wait to be read by a WebSocket's peer before nothing more is taken from it, and results are left out.
+pub const SOCKET_UNREAD_MAX: usize = 2 << 20;
+/// What may wait before progress and partial results are dropped, and watching pauses.
+pub const SOCKET_UNREAD_TIGHT: usize = 256 << 10;
+/// A WebSocket is pinged this often.
+pub const SOCKET_PING: Duration = Duration::from_secs(15);
+/// A WebSocket whose peer neither says nor takes anything for so long is closed.
+pub const SOCKET_PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for outcomes.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long the broker may take to answer.

@@ -37,10 +37,19 @@ pub(crate) struct Metrics {
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram>,
     connections: Gauge,
+    sockets: Gauge,
+    watchers: Gauge,
 }
 
-/// A connection that is counted as long as this is there.
+/// Something that is counted as long as this is there.
 pub(crate) struct Counted(Gauge<i64, AtomicI64>);
+
+impl Counted {
+    fn one(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -53,7 +62,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("ganger_http");
         let requests = Family::default();
         let durations = Family::new_with_constructor(new_histogram as fn() -> Histogram);
-        let connections = Gauge::default();
+        let [connections, sockets, watchers]: [Gauge; 3] = Default::default();
         registry.register("requests", "Requests answered, by route and status", requests.clone());
         registry.register_with_unit(
             "request_duration",
@@ -62,12 +71,21 @@ impl Metrics {
             durations.clone(),
         );
         registry.register("connections", "Connections that are open", connections.clone());
-        Self { registry, requests, durations, connections }
+        registry.register("websockets", "WebSockets that are open", sockets.clone());
+        registry.register("watchers", "Those who watch what happens", watchers.clone());
+        Self { registry, requests, durations, connections, sockets, watchers }
     }
 
     pub(crate) fn connection(&self) -> Counted {
-        self.connections.inc();
-        Counted(self.connections.clone())
+        Counted::one(&self.connections)
+    }
+
+    pub(crate) fn socket(&self) -> Counted {
+        Counted::one(&self.sockets)
+    }
+
+    pub(crate) fn watcher(&self) -> Counted {
+        Counted::one(&self.watchers)
     }
 
     fn count(&self, route: &str, status: u16, took: Duration) {

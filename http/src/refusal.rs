@@ -40,6 +40,7 @@ refusals! {
     bad_message = "bad_message", BAD_REQUEST;
     bad_option = "bad_option", BAD_REQUEST;
     unauthenticated = "unauthenticated", UNAUTHORIZED;
+    denied = "denied", FORBIDDEN;
     foreign = "foreign", FORBIDDEN;
     no_route = "no_route", NOT_FOUND;
     not_found = "not_found", NOT_FOUND;
@@ -48,6 +49,7 @@ refusals! {
     too_large = "too_large", PAYLOAD_TOO_LARGE;
     too_many = "too_many", PAYLOAD_TOO_LARGE;
     wrong_type = "wrong_type", UNSUPPORTED_MEDIA_TYPE;
+    no_upgrade = "no_upgrade", UPGRADE_REQUIRED;
     busy = "busy", TOO_MANY_REQUESTS;
     unreachable = "unreachable", SERVICE_UNAVAILABLE;
 }
@@ -128,6 +130,11 @@ impl IntoResponse for Refusal {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }

@@ -59,12 +59,14 @@ mod tests {
     use ganger_transport::mem::MemNet;
 
     use super::*;
+    use crate::feed::{Feed, Sight};
 
     /// A house whose broker never answers.
     #[derive(Default)]
     struct Silent {
         net: MemNet,
         made: AtomicUsize,
+        feed: Feed,
     }
 
     impl House for Silent {
@@ -74,6 +76,14 @@ mod tests {
 
         fn knows(&self, _: &Visitor) -> bool {
             true
+        }
+
+        fn sight(&self, _: &Visitor) -> Option<Sight> {
+            Some(Sight::ALL)
+        }
+
+        fn feed(&self) -> &Feed {
+            &self.feed
         }
 
         fn connect(&self, _: &Visitor) -> ganger_client::Result<Client> {

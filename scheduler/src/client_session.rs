@@ -205,8 +205,8 @@ impl Scheduler {
             drained.extend(self.fleet.iter().map(|(key, _)| key));
         }
         for key in drained {
-            let Some(worker) = self.fleet.get_mut(key) else { continue };
-            worker.draining = true;
+            self.begin_drain(key);
+            let Some(worker) = self.fleet.get(key) else { continue };
             if let Some(conn) = worker.conn {
                 let command = crate::effect::WorkerCommand::Drain { deadline };
                 self.out.push(Effect::ToWorker { conn, command });

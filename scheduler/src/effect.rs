@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_common::message::Lease;
 use ganger_common::view::{Explanation, KnowledgeStatusView, StatusView, TaskView, WorkerView};
-use ganger_common::{Attempt, ConnId, Epoch, ErrorCode, Outcome, Revision, TaskId};
+use ganger_common::{Attempt, ConnId, Epoch, ErrorCode, Outcome, Revision, TaskId, WorkerId};
 
 use crate::data::Data;
 use crate::record::{Change, Lsn, Record};
@@ -42,6 +42,8 @@ pub enum Effect {
         /// Which.
         conn: ConnId,
     },
+    /// A worker came or went. There is nothing to be done; it is for whoever looks on.
+    Worker(WorkerChange),
     /// All of the state stands in the journal from this record on, and is safe there: what is before may go.
     Carried {
         /// The first record to keep.
@@ -56,6 +58,41 @@ pub enum Effect {
 pub struct Welcome {
     /// The newest knowledge revision. Everything else stands in the configuration.
     pub revision: Revision,
+}
+
+/// What has become of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerChange {
+    /// Its incarnation.
+    pub worker: WorkerId,
+    /// Its label.
+    pub name: String,
+    /// What.
+    pub what: WorkerMove,
+}
+
+/// How a worker comes and goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerMove {
+    /// It is new.
+    Joined {
+        /// Where it runs.
+        host: String,
+        /// Tasks that it runs at a time.
+        slots: u32,
+    },
+    /// It is back on another connection.
+    Resumed,
+    /// Its connection is gone; if it does not come back within the grace, it is lost.
+    Away,
+    /// It takes nothing new.
+    Draining,
+    /// It said goodbye.
+    Left,
+    /// It did not come back within the grace.
+    Disconnected,
+    /// Nothing was heard from it for too long.
+    Silent,
 }
 
 /// What may be said to a client.

@@ -42,7 +42,8 @@ struct Sorted {
     fresh: Vec<NewTask>,
     fresh_bytes: usize,
     fresh_kinds: BTreeSet<Arc<str>>,
-    known: Vec<TaskKey>,
+    /// With whether the outcome is not to be sent.
+    known: Vec<(TaskKey, bool)>,
     refused: Vec<Refusal>,
 }
 
@@ -60,7 +61,7 @@ impl Scheduler {
         let sorted = self.sort_out(client, tasks);
         self.take_in(client, again, sorted.fresh);
         self.counters.tasks_resubmitted += sorted.known.len() as u64;
-        for key in sorted.known {
+        for (key, detached) in sorted.known {
             #[cfg(feature = "planted")]
             if self.arena[key].holder().is_some()
                 && crate::planted::is(crate::planted::Bug::ResubmissionDuplicates)
@@ -68,9 +69,8 @@ impl Scheduler {
                 self.detach(key);
                 self.queues.push(&mut self.arena, key, false);
             }
-            let task = &self.arena[key];
-            let detached = task.extra.as_ref().is_some_and(|extra| extra.options.detached);
             if !detached {
+                let task = &self.arena[key];
                 let events = task.extra.as_ref().is_some_and(|extra| extra.options.events);
                 self.watch(client, key, events);
             }
@@ -98,7 +98,7 @@ impl Scheduler {
         let mut last_kind: Option<Arc<str>> = None;
         for (index, task) in tasks.into_iter().enumerate() {
             if let Some(key) = self.arena.find(task.id) {
-                sorted.known.push(key);
+                sorted.known.push((key, task.options.as_ref().is_some_and(|options| options.detached)));
                 continue;
             }
             let its = task.options.as_ref().and_then(|options| options.account);

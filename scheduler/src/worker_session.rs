@@ -6,7 +6,7 @@ use std::time::Duration;
 use ganger_common::{ConnId, ErrorCode};
 
 use crate::arena::{List, TaskKey};
-use crate::effect::{Effect, Refused, Welcome, WorkerCommand};
+use crate::effect::{Effect, Refused, Welcome, WorkerChange, WorkerCommand, WorkerMove};
 use crate::input::{WorkerHello, WorkerRequest};
 use crate::report::Report;
 use crate::scheduler::{Peer, Scheduler};
@@ -61,13 +61,26 @@ impl Scheduler {
                 self.on_progress(key, lease, fraction, &text);
             }
             WorkerRequest::Partial { lease, index, data } => self.on_partial(key, lease, index, &data),
-            WorkerRequest::Drain { deadline: _ } => {
-                if let Some(worker) = self.fleet.get_mut(key) {
-                    worker.draining = true;
-                }
-            }
+            WorkerRequest::Drain { deadline: _ } => self.begin_drain(key),
             WorkerRequest::Knowledge { req, op } => self.on_worker_knowledge(conn, req, op),
             WorkerRequest::Goodbye => self.depart(key, Departure::Goodbye),
+        }
+    }
+
+    /// Gives a worker nothing new from now on.
+    pub(crate) fn begin_drain(&mut self, key: WorkerKey) {
+        if let Some(worker) = self.fleet.get_mut(key)
+            && !std::mem::replace(&mut worker.draining, true)
+        {
+            self.tell_change(key, WorkerMove::Draining);
+        }
+    }
+
+    /// Tells whoever looks on.
+    fn tell_change(&mut self, key: WorkerKey, what: WorkerMove) {
+        if let Some(worker) = self.fleet.get(key) {
+            let change = WorkerChange { worker: worker.id, name: worker.name.clone(), what };
+            self.out.push(Effect::Worker(change));
         }
     }
 
@@ -103,6 +116,13 @@ impl Scheduler {
                 key
             }
         };
+        self.tell_change(
+            key,
+            match known {
+                Some(_) => WorkerMove::Resumed,
+                None => WorkerMove::Joined { host: hello.host.clone(), slots: hello.slots.max(1) },
+            },
+        );
         self.sessions.insert(conn, Peer::Worker(key));
         let revision = self.out.revision();
         // Not held back for the journal: tasks may follow at once, and must not come first.
@@ -240,6 +260,7 @@ impl Scheduler {
                 let at = self.now.time.plus(self.config.grace);
                 self.timers.set(&mut worker.grace_at, Timer::WorkerGrace(key), Some(at));
                 self.fleet.touch(key);
+                self.tell_change(key, WorkerMove::Away);
             }
             Some(Peer::Client(key)) => self.on_client_away(key),
             None => {}
@@ -258,11 +279,15 @@ impl Scheduler {
                 Departure::ConnectionLost | Departure::Silent => self.lose_lease(lease),
             }
         }
-        match how {
-            Departure::Goodbye => self.counters.workers_left += 1,
-            Departure::ConnectionLost => self.counters.workers_lost_connection += 1,
-            Departure::Silent => self.counters.workers_lost_silent += 1,
-        }
+        let (counter, what) = match how {
+            Departure::Goodbye => (&mut self.counters.workers_left, WorkerMove::Left),
+            Departure::ConnectionLost => {
+                (&mut self.counters.workers_lost_connection, WorkerMove::Disconnected)
+            }
+            Departure::Silent => (&mut self.counters.workers_lost_silent, WorkerMove::Silent),
+        };
+        *counter += 1;
+        self.tell_change(key, what);
         self.strike_off(key);
         self.orphans.forget_worker(key);
         self.cancels.retain(|(worker, _), _| *worker != key);

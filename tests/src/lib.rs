@@ -13,7 +13,7 @@
 //! - [`diary`], [`verdict`]: the workers' own account, and the checker.
 //! - [`proxy`], [`dice`]: a network that misbehaves, and chance under a seed.
 //! - [`blackbox`]: the whole system as processes, with faults, judged by a log of its own.
-//! - [`web`]: a client that says to an HTTP server exactly what a test wants said.
+//! - [`web`], [`ws`]: a client that says to an HTTP server exactly what a test wants said, also by WebSocket.
 //! - [`scale`]: how large a scenario runs, and which run alone.
 //! - [`sim`]: the whole system in one thread, under a seed and with faults.
 //! - [`exchange`]: tasks through the hot parts without sockets, and the instructions that they take.
@@ -44,3 +44,4 @@ pub mod verdict;
 pub mod wait;
 pub mod web;
 pub mod work;
+pub mod ws;

@@ -1,4 +1,4 @@
-//! A Python with `pyzmq` and `msgpack`, made once and kept.
+//! A Python with `pyzmq`, `msgpack` and `websockets`, made once and kept.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ pub fn python(kept_in: &Path) -> Option<PathBuf> {
         Ok(python) => Some(python),
         Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{why}"),
         Err(why) => {
-            eprintln!("SKIPPED: Python with pyzmq and msgpack cannot be had here: {why}");
+            eprintln!("SKIPPED: Python with pyzmq, msgpack and websockets cannot be had here: {why}");
             None
         }
     })
@@ -26,14 +26,15 @@ pub fn python(kept_in: &Path) -> Option<PathBuf> {
 
 fn make(folder: &Path) -> Result<PathBuf, String> {
     let python = folder.join("bin/python");
-    let can_import = || run(Command::new(&python).args(["-c", "import zmq, msgpack"]));
+    let can_import = || run(Command::new(&python).args(["-c", "import zmq, msgpack, websockets"]));
     if can_import().is_ok() {
         return Ok(python);
     }
     // One that was left half-made must not be found again.
     let _ = std::fs::remove_dir_all(folder);
     run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "pyzmq", "msgpack"]))?;
+    let packages = ["pyzmq", "msgpack", "websockets"];
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
     can_import().map(|_| python.clone())
 }
 

@@ -4,12 +4,14 @@
 //! - `file`: the file of authorised keys.
 //! - `ring`: the keys that hold now; a new reading of the file reaches every listener and the shell at once.
 //! - `guard`: what the shell asks about every message. The principal is always that of the connection.
+//! - `sight`: what its holder may watch.
 //! - `usage`: what each principal has with the broker, for its quota.
 
 mod file;
 mod guard;
 mod rights;
 mod ring;
+mod sight;
 #[cfg(test)]
 mod tests;
 mod usage;

@@ -126,13 +126,13 @@ pub(crate) struct Principal {
 }
 
 /// What a message needs: one of these roles.
-type Needs = &'static [Role];
+pub(super) type Needs = &'static [Role];
 
 const ANYBODY: Needs = &[Role::Submit, Role::KnowledgeRead, Role::KnowledgeWrite, Role::Admin];
-const TASKS: Needs = &[Role::Submit, Role::Admin];
-const READS: Needs = &[Role::KnowledgeRead];
+pub(super) const TASKS: Needs = &[Role::Submit, Role::Admin];
+pub(super) const READS: Needs = &[Role::KnowledgeRead];
 const WRITES: Needs = &[Role::KnowledgeWrite];
-const OPERATES: Needs = &[Role::Admin];
+pub(super) const OPERATES: Needs = &[Role::Admin];
 const WORKS: Needs = &[Role::Work];
 
 /// What a client's message needs. There is no other way for it to be allowed.

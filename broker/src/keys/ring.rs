@@ -7,7 +7,7 @@ use ganger_transport::door::{Gate, Grant, KeyGate, Policy, PublicKey, SecretKey}
 use tokio::sync::watch;
 
 use super::file::{self, Table};
-use super::rights::{LOCAL, Port, Proof};
+use super::rights::{LOCAL, Port, Principal, Proof};
 
 /// The file of authorised keys was not taken. Mending it and reading it again helps.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +113,11 @@ impl KeyRing {
 
     fn knows(&self, key: &PublicKey, proof: Proof) -> bool {
         self.inner.table.borrow().get(key).is_some_and(|principal| principal.proof == proof)
+    }
+
+    /// The rights of whoever has proven a key like this.
+    pub(super) fn principal(&self, key: &PublicKey, proof: Proof) -> Option<Principal> {
+        self.inner.table.borrow().get(key).filter(|principal| principal.proof == proof).cloned()
     }
 
     pub(super) fn table(&self) -> watch::Receiver<Arc<Table>> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use ganger_common::{ConnId, Revision};
+use ganger_common::{ConnId, Revision, WorkerId};
 
 use crate::asks::Asks;
 use crate::convert::PreRefused;
@@ -26,6 +26,8 @@ pub(crate) struct Conn {
     pub(crate) side: Side,
     /// A hello has been handed to the scheduler.
     pub(crate) greeted: bool,
+    /// The worker that has said so.
+    pub(crate) worker: Option<WorkerId>,
     pub(crate) outbox: Outbox,
     /// What waits for values that the journal holds, and what waits behind that.
     pub(super) held: Held,
@@ -62,6 +64,7 @@ impl Conns {
         let new = Conn {
             side,
             greeted: false,
+            worker: None,
             outbox: Outbox::default(),
             held: Held::default(),
             asks: Asks::default(),

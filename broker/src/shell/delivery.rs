@@ -48,9 +48,13 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             }
             if !self.batch.is_empty() {
                 let upto = self.journal.append(&mut self.batch)?;
+                self.news.safe(upto);
                 self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
             } else if !self.read_values()? {
                 self.guard.decided();
+                if self.news.has_any() {
+                    self.news.publish(self.clock.now());
+                }
                 self.watch_journal();
                 return Ok(());
             }
@@ -61,10 +65,24 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
         match effect {
             Effect::Append { lsn, record } => {
                 self.guard.on_record(&record, &self.scheduler);
+                self.news.written(lsn);
+                if self.news.is_wanted() {
+                    self.news.record(self.clock.now(), &record, &self.scheduler);
+                }
                 self.batch.push((lsn, record));
             }
             Effect::ToClient { conn, reply } => self.tell_client(conn, reply),
-            Effect::ToWorker { conn, command } => self.tell_worker(conn, command),
+            Effect::ToWorker { conn, command } => {
+                if let WorkerCommand::Tasks { tasks, .. } = &command
+                    && self.news.is_wanted()
+                {
+                    let worker = self.conns.get_mut(conn).and_then(|peer| peer.worker);
+                    self.news.given(self.clock.now(), worker, tasks);
+                }
+                self.tell_worker(conn, command);
+            }
+            Effect::Worker(change) if self.news.is_wanted() => self.news.worker(self.clock.now(), change),
+            Effect::Worker(_) => {}
             Effect::Publish(publication) => {
                 let parts = publisher::parts(self.scheduler.config().epoch, &publication);
                 if matches!(publication, Publication::Beat { .. }) {

@@ -109,6 +109,9 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             let (worker, name, host) = (hello.worker, &hello.name, &hello.host);
             tracing::info!(%conn, %worker, name, host, slots, kinds, holds, "a worker says hello");
             self.greet(conn);
+            if let Some(peer) = self.conns.get_mut(conn) {
+                peer.worker = Some(hello.worker);
+            }
         }
         if let Some(beat) = beat
             && let Some(peer) = self.conns.get_mut(conn)

@@ -2,12 +2,14 @@
 //!
 //! - [`conns`]: what is known of each connection.
 //! - `intake`: from events to inputs. `delivery`: from effects to messages. `values`: what they wait for.
+//! - `news`: what happens, for whoever watches.
 //! - `journaling`: how the journal gets on, and what follows from it.
 
 mod conns;
 mod delivery;
 mod intake;
 mod journaling;
+mod news;
 mod values;
 
 use std::time::Duration;
@@ -29,6 +31,7 @@ use crate::server::Sockets;
 use conns::Conns;
 pub use conns::Side;
 use journaling::Journaling;
+pub(crate) use news::Reporter;
 use values::Reads;
 
 /// How long the transports may take at the end to deliver what was said.
@@ -54,6 +57,8 @@ pub struct Shell<S, P, J> {
     counters: Counters,
     /// Who may do what.
     pub(crate) guard: Guard,
+    /// What happens, for whoever watches.
+    pub(crate) news: Reporter,
     counters_logged: Time,
     /// Messages on their way out; kept to use its memory again.
     frames: Vec<Vec<u8>>,
@@ -83,6 +88,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             kinds: Kinds::default(),
             counters: Counters::default(),
             guard: Guard::default(),
+            news: Reporter::default(),
             counters_logged: Time::default(),
             frames: Vec::new(),
             drained: false,

@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 
 use axum::response::Response;
-use ganger_client::{DiscardQuery, Refused as RefusedOne, TaskQuery};
+use ganger_client::{DiscardQuery, TaskQuery};
 use ganger_common::TaskId;
 use ganger_common::limits::PAGE_ROWS_MAX;
 use ganger_common::view::Among;
 
 use super::Refused;
+use super::tasks::refused_items;
 use crate::body::Taken;
 use crate::gate::Caller;
 use crate::limits::{RETRIED_MAX, RETRY_PAGES_MAX};
 use crate::model::{
-    Batch, DeadFilter, DeadParams, Discard, Discarded, RefusedItem, Revive, Revived, TOO_MANY, TaskRows,
+    Batch, DeadFilter, DeadParams, Discard, Discarded, Revive, Revived, TOO_MANY, TaskRows,
 };
 use crate::params::Params;
 use crate::refusal::Refusal;
@@ -53,7 +54,7 @@ pub(crate) async fn retry(caller: Caller, body: Taken) -> Result<Response, Refus
         false => caller.answer(caller.client.retry(&ids)).await?,
     };
     let retried = ids.len().saturating_sub(refused.len());
-    caller.ok(&Revived { retried, refused: items(&ids, refused), more })
+    caller.ok(&Revived { retried, refused: refused_items(refused, &ids), more })
 }
 
 /// Lets tasks of the dead set go, for good.
@@ -87,7 +88,7 @@ pub(crate) async fn discard(caller: Caller, body: Taken) -> Result<Response, Ref
             let distinct: BTreeSet<&TaskId> = ids.iter().collect();
             let kept: BTreeSet<&TaskId> = refused.iter().filter_map(|one| ids.get(one.index)).collect();
             let discarded = (distinct.len() - kept.len()) as u64;
-            caller.ok(&Discarded { discarded, refused: items(&ids, refused), more: false })
+            caller.ok(&Discarded { discarded, refused: refused_items(refused, &ids), more: false })
         }
     }
 }
@@ -97,16 +98,6 @@ fn too_many(refusal: Refusal) -> Refusal {
         true => Refusal::too_many(refusal.message),
         false => refusal,
     }
-}
-
-/// What was refused, with the tasks that it is about.
-fn items(ids: &[TaskId], refused: Vec<RefusedOne>) -> Vec<RefusedItem> {
-    let item = |one: RefusedOne| {
-        let id = *ids.get(one.index)?;
-        let problem = Refusal::of(one.code, one.text, None).problem();
-        Some(RefusedItem { index: one.index, id, problem })
-    };
-    refused.into_iter().filter_map(item).collect()
 }
 
 /// How far a listing has come.

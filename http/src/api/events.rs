@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use ganger_client::{EventStream, Followed, TaskEvent};
 use ganger_common::TaskId;
-use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Refused;
 use super::submit::{ended, show};
+use super::watch::named;
 use crate::app::App;
 use crate::gate::Caller;
 use crate::limits::{EVENTS_PAUSE, SHOWN_BYTES_MAX};
@@ -86,9 +86,4 @@ fn shown(event: TaskEvent) -> Event {
             named("partial", &Partial { attempt, index, data: show(&data, &mut room) })
         }
     }
-}
-
-fn named<T: Serialize>(name: &str, data: &T) -> Event {
-    // One line, so that whoever reads it needs no more than a line.
-    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
 }

@@ -8,7 +8,9 @@ mod publish;
 mod status;
 mod submit;
 mod tasks;
+mod watch;
 mod workers;
+mod ws;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +24,12 @@ use utoipa::{IntoResponses, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use submit::{ended, new_task, show};
+pub(crate) use tasks::refused_items;
+
 use crate::app::App;
-use crate::model::{DeadFilter, Ended, Missed, Partial, Problem, Progress, Shown};
+use crate::feed::Event;
+use crate::model::{DeadFilter, Ended, Missed, Partial, Problem, Progress, Shown, Watching};
 use crate::refusal::Refusal;
 use crate::{gate, metrics};
 
@@ -31,7 +37,9 @@ use crate::{gate, metrics};
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Ganger", description = "Hand out work, and see to it. See docs/http.md."),
-    components(schemas(Problem, Shown, Durability, StateFilter, DeadFilter, Ended, Missed, Partial, Progress)),
+    components(schemas(
+        Problem, Shown, Durability, StateFilter, DeadFilter, Ended, Missed, Partial, Progress, Event, Watching
+    )),
     modifiers(&Token)
 )]
 struct Page;
@@ -84,6 +92,8 @@ fn routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(tasks::explain))
         .routes(routes!(tasks::result))
         .routes(routes!(events::follow))
+        .routes(routes!(watch::watch))
+        .routes(routes!(ws::talk))
         .routes(routes!(workers::list))
         .routes(routes!(workers::drain))
         .routes(routes!(status::kinds))

@@ -9,8 +9,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use ganger_client::{Client, NewTask, TaskHandle, TaskOutcome, as_completed};
-use ganger_common::TaskId;
 use ganger_common::message::Durability;
+use ganger_common::{TaskId, TaskOptions};
 use tokio::time::Instant;
 
 use super::Refused;
@@ -49,7 +49,8 @@ pub(crate) async fn submit(
         true => read_all(&body)?,
         false => vec![body.read::<Task>()?],
     };
-    let tasks = tasks.into_iter().map(new_task).collect::<Result<Vec<_>, _>>()?;
+    let new = |task| new_task(task, |_| ());
+    let tasks = tasks.into_iter().map(new).collect::<Result<Vec<_>, _>>()?;
     drop(body);
     let verdicts = answered(&caller.client, hand_in(&caller.client, tasks)).await?;
     let mut taken = Outcomes::of(&verdicts);
@@ -67,7 +68,8 @@ fn read_all(body: &Taken) -> Result<Vec<Task>, Refusal> {
     }
 }
 
-fn new_task(task: Task) -> Result<NewTask, Refusal> {
+/// A task as the client library wants it, with a last word on its options.
+pub(crate) fn new_task(task: Task, adjust: impl FnOnce(&mut TaskOptions)) -> Result<NewTask, Refusal> {
     let payloads = [
         task.payload.map(|packed| packed.0),
         task.payload_base64.map(|bytes| bytes.0),
@@ -78,7 +80,9 @@ fn new_task(task: Task) -> Result<NewTask, Refusal> {
     if payloads.next().is_some() {
         return Err(Refusal::bad_message("a task has one payload, payload_base64 or payload_bytes"));
     }
-    let new = NewTask::new(task.kind, payload).options(task.options.into());
+    let mut options = task.options.into();
+    adjust(&mut options);
+    let new = NewTask::new(task.kind, payload).options(options);
     Ok(match task.id {
         Some(id) => new.id(id),
         None => new,

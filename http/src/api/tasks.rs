@@ -16,7 +16,7 @@ use super::submit::{Outcomes, ended};
 use crate::app::App;
 use crate::gate::Caller;
 use crate::limits::SHOWN_BYTES_MAX_ALL;
-use crate::model::{TaskParams, TaskResult, TaskRows, WaitParams};
+use crate::model::{RefusedItem, TaskParams, TaskResult, TaskRows, WaitParams};
 use crate::params::{Params, Segments};
 use crate::refusal::Refusal;
 use crate::reply::{Format, of_bytes};
@@ -157,4 +157,14 @@ pub(crate) fn none_refused(refused: Vec<RefusedOne>) -> Result<(), Refusal> {
         None => Ok(()),
         Some(refused) => Err(Refusal::of(refused.code, refused.text, None)),
     }
+}
+
+/// Which of some tasks were refused, as it is shown.
+pub(crate) fn refused_items(refused: Vec<RefusedOne>, ids: &[TaskId]) -> Vec<RefusedItem> {
+    let item = |one: RefusedOne| {
+        let id = *ids.get(one.index)?;
+        let problem = Refusal::of(one.code, one.text, None).problem();
+        Some(RefusedItem { index: one.index, id, problem })
+    };
+    refused.into_iter().filter_map(item).collect()
 }

@@ -3,10 +3,12 @@
 //! - `task`: handing in, and what comes of it.
 //! - `listing`: tasks, workers, kinds and the dead set.
 //! - `knowledge`: entries and broadcasts.
+//! - `watching`: what somebody who watches asks for.
 
 mod knowledge;
 mod listing;
 mod task;
+mod watching;
 
 pub(crate) use knowledge::{Broadcast, EntryParams, EntryRow, EntryRows, ExpectParams, Written};
 pub(crate) use listing::{
@@ -17,6 +19,8 @@ pub(crate) use task::{
     Accepted, AcceptedBatch, AcceptedItem, Batch, Ended, Handed, Missed, OneOrMany, Partial, Progress,
     TOO_MANY, Task, TaskResult, WaitParams,
 };
+
+pub(crate) use watching::{WatchParams, Watching};
 
 use ganger_common::TaskId;
 use serde::Serialize;

@@ -28,3 +28,4 @@ mod submitting;
 mod timers;
 mod timing;
 mod turns;
+mod watching;

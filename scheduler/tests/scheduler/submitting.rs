@@ -86,6 +86,21 @@ fn everybody_who_handed_a_task_in_is_told_its_outcome() {
 }
 
 #[test]
+fn whoever_hands_in_a_detached_task_again_and_wants_its_outcome_gets_it() {
+    let mut desk = Desk::new();
+    let (first, second) = (desk.client(1), desk.client(2));
+    let detached = || vec![task_with(1, |options| options.detached = true)];
+    desk.submit(first, detached());
+    desk.submit(second, tasks([1]));
+    desk.submit(first, detached());
+    let worker = desk.worker(1, 1);
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.end(&worker, vec![success(1, 1)]);
+    assert_eq!(desk.outcomes(second), [(1, Outcome::Succeeded)]);
+    assert_eq!(desk.outcomes(first), []);
+}
+
+#[test]
 fn a_detached_task_is_not_reported_and_can_be_fetched() {
     let mut desk = Desk::new();
     let (client, worker) = (desk.client(1), desk.worker(1, 1));

@@ -8,4 +8,6 @@ mod operating;
 mod pages;
 mod refusals;
 mod rights;
+mod socket;
 mod submitting;
+mod watching;

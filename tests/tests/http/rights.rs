@@ -8,6 +8,7 @@ use ganger_tests::cluster::Cluster;
 use ganger_tests::scale::shared;
 use ganger_tests::wait::eventually;
 use ganger_tests::web::{Answer, Web};
+use ganger_tests::ws::Ws;
 use ganger_transport::door::SecretKey;
 use serde_json::json;
 use tempfile::TempDir;
@@ -138,4 +139,37 @@ fn i20_a_token_that_is_taken_away_is_nobodys_from_then_on() {
     keyed.authorise(&[]);
     keyed.reread();
     assert_eq!(web.get("/v1/status").refusal(), (401, "unauthenticated".to_owned()));
+}
+
+#[test]
+fn i20_a_watcher_sees_what_its_token_reaches_and_nothing_once_that_is_gone() {
+    let _turn = shared();
+    let mut keyed = Keyed::new();
+    let ((shop, shop_line), (boss, boss_line)) = (keyed.token("shop"), keyed.token("boss"));
+    let lines =
+        [format!("{shop_line} submit kinds=thumb."), format!("{boss_line} admin,submit,knowledge-read")];
+    keyed.authorise(&lines.each_ref().map(String::as_str));
+    keyed.start();
+    let at = keyed.cluster.as_ref().unwrap().endpoints().http.clone().unwrap();
+    assert_eq!(Ws::try_connect(&at, &[]).unwrap_err(), 401);
+    assert_eq!(keyed.web().get("/v1/events").refusal().0, 401);
+    // As a page does, which cannot set a header.
+    let mut watcher =
+        Ws::try_connect(&at, &[("Sec-WebSocket-Protocol", &format!("ganger, bearer.{shop}"))]).unwrap();
+    watcher.say(&json!({"req": 1, "do": "watch", "types": ["worker_lost"]}));
+    assert_eq!(watcher.hear().unwrap()["code"], "denied");
+    watcher.say(&json!({"req": 2, "do": "watch"}));
+    assert_eq!(watcher.hear().unwrap()["type"], "watching");
+    let mut boss = keyed.web().with_token(&boss);
+    hand_in(&mut boss, "mail");
+    hand_in(&mut boss, "thumb.small");
+    assert_eq!(watcher.hear().unwrap()["event"]["kind"], "thumb.small");
+    watcher.say(&json!({"req": 3, "do": "submit", "tasks": [{"kind": "mail"}]}));
+    assert_eq!(watcher.hear().unwrap()["code"], "denied");
+    keyed.authorise(&[&lines[1]]);
+    keyed.reread();
+    let last = watcher.hear().unwrap();
+    assert_eq!((&last["req"], &last["code"]), (&json!(2), &json!("unauthenticated")));
+    watcher.say(&json!({"req": 4, "do": "submit", "tasks": [{"kind": "thumb.small"}]}));
+    assert_eq!(watcher.hear().unwrap()["type"], "error");
 }

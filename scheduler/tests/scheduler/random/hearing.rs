@@ -40,7 +40,7 @@ impl Sim {
                 }
                 Effect::Publish(_) => {}
                 Effect::Carried { from } => self.desk.let_go_before(from),
-                Effect::Append { .. } | Effect::Drained => panic!("not here: {effect:?}"),
+                Effect::Append { .. } | Effect::Worker(_) | Effect::Drained => panic!("not here: {effect:?}"),
             }
         }
     }

@@ -8,7 +8,7 @@ mod workers;
 use std::time::Duration;
 
 use ganger_common::{ConnId, Revision};
-use ganger_scheduler::effect::{ClientReply, Effect, Publication, WorkerCommand};
+use ganger_scheduler::effect::{ClientReply, Effect, Publication, WorkerChange, WorkerCommand};
 use ganger_scheduler::input::{ClientRequest, Input, WorkerRequest};
 use ganger_scheduler::{Config, Data, Lsn, Now, Record, Scheduler, Stored, Time, Wall};
 
@@ -35,6 +35,8 @@ pub(crate) struct Desk {
     pub(crate) journals_at_once: bool,
     /// What came out and nobody has looked at.
     pub(crate) effects: Vec<Effect>,
+    /// What became of workers. Nothing has to be done about it, so nobody has to look.
+    pub(crate) changes: Vec<WorkerChange>,
     /// Peers that beat while time passes.
     alive: Vec<Beating>,
     /// When they beat next.
@@ -87,6 +89,7 @@ impl Desk {
             gone: 0,
             journals_at_once: true,
             effects: Vec::new(),
+            changes: Vec::new(),
             alive: Vec::new(),
             next_beat: now.time.plus(BEAT),
             conns: 0,
@@ -177,6 +180,7 @@ impl Desk {
                         self.journal.push((lsn, record));
                     }
                     Effect::Publish(Publication::Beat { .. }) => {}
+                    Effect::Worker(change) => self.changes.push(change),
                     other => self.effects.push(other),
                 }
             }
