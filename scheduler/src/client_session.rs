@@ -56,6 +56,7 @@ impl Scheduler {
             ClientRequest::Cancel { req, tasks } => self.on_cancel(conn, req, &tasks),
             ClientRequest::Retry { req, tasks } => self.on_retry(conn, req, &tasks),
             ClientRequest::Fetch { req, task } => self.on_fetch(conn, req, task),
+            ClientRequest::Payload { req, task } => self.on_payload(conn, req, task),
             ClientRequest::Explain { req, task } => self.on_explain(conn, req, task),
             ClientRequest::List { req, filter, after, limit } => {
                 self.on_list(conn, req, &filter, after.as_deref(), limit);

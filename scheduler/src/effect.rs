@@ -70,6 +70,7 @@ pub enum ClientReply {
     Partial { task: TaskId, attempt: Attempt, index: u64, data: Bytes },
     Verdicts { req: u64, refused: Vec<Refusal> },
     Task { req: u64, task: Box<TaskView>, result: Option<Data> },
+    Payload { req: u64, payload: Data },
     Tasks { req: u64, rows: Vec<TaskView>, next: Option<String> },
     Explanation { req: u64, explanation: Box<Explanation> },
     Workers { req: u64, rows: Vec<WorkerView>, next: Option<String> },

@@ -70,6 +70,7 @@ pub enum ClientRequest {
     Cancel { req: u64, tasks: Vec<TaskId> },
     Retry { req: u64, tasks: Vec<TaskId> },
     Fetch { req: u64, task: TaskId },
+    Payload { req: u64, task: TaskId },
     Explain { req: u64, task: TaskId },
     List { req: u64, filter: TaskFilter, after: Option<String>, limit: Option<u32> },
     ListWorkers { req: u64, after: Option<String>, limit: Option<u32> },

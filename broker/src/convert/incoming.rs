@@ -62,6 +62,7 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
         FromClient::Cancel(list) => ClientRequest::Cancel { req: list.req, tasks: list.tasks.0 },
         FromClient::Retry(list) => ClientRequest::Retry { req: list.req, tasks: list.tasks.0 },
         FromClient::Fetch(one) => ClientRequest::Fetch { req: one.req, task: one.task },
+        FromClient::Payload(one) => ClientRequest::Payload { req: one.req, task: one.task },
         FromClient::Explain(one) => ClientRequest::Explain { req: one.req, task: one.task },
         FromClient::List(list) => ClientRequest::List {
             req: list.req,

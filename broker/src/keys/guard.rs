@@ -327,7 +327,9 @@ fn of_kinds(principal: &Principal, request: &ClientRequest, scheduler: &Schedule
         ClientRequest::Watch { tasks, .. }
         | ClientRequest::Cancel { tasks, .. }
         | ClientRequest::Retry { tasks, .. } => tasks.as_slice(),
-        ClientRequest::Fetch { task, .. } | ClientRequest::Explain { task, .. } => std::slice::from_ref(task),
+        ClientRequest::Fetch { task, .. }
+        | ClientRequest::Payload { task, .. }
+        | ClientRequest::Explain { task, .. } => std::slice::from_ref(task),
         _ => return Ok(()),
     };
     if principal.kinds.is_all() {
@@ -356,6 +358,7 @@ fn req_of_client(request: &ClientRequest) -> Option<u64> {
         | ClientRequest::Cancel { req, .. }
         | ClientRequest::Retry { req, .. }
         | ClientRequest::Fetch { req, .. }
+        | ClientRequest::Payload { req, .. }
         | ClientRequest::Explain { req, .. }
         | ClientRequest::List { req, .. }
         | ClientRequest::ListWorkers { req, .. }

@@ -148,6 +148,7 @@ pub(crate) fn of_client(request: &ClientRequest) -> (Needs, &'static str) {
         ClientRequest::Cancel { .. } => (TASKS, "cancel"),
         ClientRequest::Retry { .. } => (TASKS, "retry"),
         ClientRequest::Fetch { .. } => (TASKS, "fetch"),
+        ClientRequest::Payload { .. } => (TASKS, "payload"),
         ClientRequest::Explain { .. } => (TASKS, "explain"),
         ClientRequest::List { .. } => (TASKS, "list"),
         ClientRequest::ListWorkers { .. } => (OPERATES, "list_workers"),

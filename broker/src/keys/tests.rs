@@ -54,6 +54,7 @@ fn client_messages() -> Vec<(&'static str, ClientRequest)> {
         ("sa", ClientRequest::Cancel { req: 1, tasks: tasks() }),
         ("sa", ClientRequest::Retry { req: 1, tasks: tasks() }),
         ("sa", ClientRequest::Fetch { req: 1, task: id() }),
+        ("sa", ClientRequest::Payload { req: 1, task: id() }),
         ("sa", ClientRequest::Explain { req: 1, task: id() }),
         ("sa", list),
         ("a", ClientRequest::ListWorkers { req: 1, after: None, limit: None }),

@@ -18,6 +18,8 @@ pub enum Request {
     Retry(Vec<TaskId>),
     /// One task with its result; answered by [`Answer::Task`].
     Fetch(TaskId),
+    /// The payload of one task; answered by [`Answer::Payload`].
+    Payload(TaskId),
     /// Why a task is where it is; answered by [`Answer::Explanation`].
     Explain(TaskId),
     /// A page of tasks; answered by [`Answer::Tasks`].
@@ -119,6 +121,8 @@ pub enum Answer {
         /// Its result, when it succeeded and the result is kept.
         result: Option<Bytes>,
     },
+    /// The payload of a task.
+    Payload(Bytes),
     /// A page of tasks.
     Tasks {
         /// The tasks.
@@ -212,7 +216,12 @@ impl Request {
     /// connection; what is not, is reported as interrupted.
     pub fn is_idempotent(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::Explain(_) | Self::List(_) | Self::Workers { .. } | Self::Status => true,
+            Self::Fetch(_)
+            | Self::Payload(_)
+            | Self::Explain(_)
+            | Self::List(_)
+            | Self::Workers { .. }
+            | Self::Status => true,
             Self::Knowledge(ask) => !matches!(ask, Ask::Put { .. } | Ask::Delete { .. }),
             Self::Cancel(_) | Self::Retry(_) | Self::Drain { .. } | Self::Publish { .. } => false,
         }
@@ -239,7 +248,7 @@ impl Request {
             }
             Self::Knowledge(ask) => ask.check(),
             Self::Workers { after } => check_mark(after.as_deref()),
-            Self::Fetch(_) | Self::Explain(_) | Self::Status => Ok(()),
+            Self::Fetch(_) | Self::Payload(_) | Self::Explain(_) | Self::Status => Ok(()),
         }
     }
 }

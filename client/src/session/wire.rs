@@ -109,6 +109,7 @@ pub(super) fn request(req: u64, request: &Request) -> Bytes {
         Request::Cancel(tasks) => FromClient::Cancel(wire::TaskList { req, tasks: List(tasks.clone()) }),
         Request::Retry(tasks) => FromClient::Retry(wire::TaskList { req, tasks: List(tasks.clone()) }),
         Request::Fetch(task) => FromClient::Fetch(wire::OneTask { req, task: *task }),
+        Request::Payload(task) => FromClient::Payload(wire::OneTask { req, task: *task }),
         Request::Explain(task) => FromClient::Explain(wire::OneTask { req, task: *task }),
         Request::List(query) => FromClient::List(wire::ListTasks {
             req,

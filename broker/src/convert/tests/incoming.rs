@@ -59,6 +59,7 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         FromClient::Cancel(ids(3)),
         FromClient::Retry(ids(4)),
         FromClient::Fetch(one(5)),
+        FromClient::Payload(one(13)),
         FromClient::Explain(one(6)),
         FromClient::List(list),
         FromClient::ListWorkers(page),
@@ -79,6 +80,7 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         ClientRequest::Cancel { req: 3, tasks: tasks.clone() },
         ClientRequest::Retry { req: 4, tasks },
         ClientRequest::Fetch { req: 5, task },
+        ClientRequest::Payload { req: 13, task },
         ClientRequest::Explain { req: 6, task },
         ClientRequest::List {
             req: 7,

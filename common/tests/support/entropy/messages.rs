@@ -182,6 +182,7 @@ impl<'a> Entropy<'a> {
             14 => {
                 FromClient::Publish(PublishRequest { req: self.u64(), topic: self.text(), body: self.blob() })
             }
+            15 => FromClient::Payload(self.one_task()),
             _ => FromClient::Goodbye(self.goodbye()),
         }
     }
@@ -244,6 +245,7 @@ impl<'a> Entropy<'a> {
             12 => ToClient::Knowledge(self.knowledge_reply()),
             13 => ToClient::Done(Request { req: self.u64() }),
             14 => ToClient::Error(self.error()),
+            15 => ToClient::Payload(PayloadReply { req: self.u64(), payload: self.blob() }),
             _ => ToClient::Goodbye(self.goodbye()),
         }
     }

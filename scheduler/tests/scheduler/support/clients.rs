@@ -173,6 +173,7 @@ fn req_of(reply: &ClientReply) -> Option<u64> {
     match reply {
         ClientReply::Verdicts { req, .. }
         | ClientReply::Task { req, .. }
+        | ClientReply::Payload { req, .. }
         | ClientReply::Tasks { req, .. }
         | ClientReply::Explanation { req, .. }
         | ClientReply::Workers { req, .. }
