@@ -7,6 +7,7 @@
 //! - [`House`], [`Visitor`]: who may come in, and as whom the broker sees them. `visitors`: their clients.
 //! - `gate`: what every request passes. `body`, `packed`: what it brings. `reply`, `refusal`: what it gets.
 //! - `api`: the routes, and their description. `model`: the shapes of bodies.
+//! - `page`: the page for people.
 //! - `metrics`, `figures`, `exposition`: for Prometheus.
 //! - [`limits`]: every maximum, with its reason.
 
@@ -23,6 +24,7 @@ pub mod limits;
 mod metrics;
 mod model;
 mod packed;
+mod page;
 mod params;
 mod refusal;
 mod reply;
