@@ -82,7 +82,10 @@ export function things(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
-/** The beginning and the end of an id: ids of one moment begin alike, so the end tells them apart. */
+/**
+ * An id in short: when it was made, its number at whoever made it, and who that was. Ids of one moment begin alike,
+ * and those of one client end alike.
+ */
 export function shortId(id) {
-  return `${id.slice(0, 8)}…${id.slice(-6)}`;
+  return `${id.slice(0, 8)}…${id.slice(19, 23)}…${id.slice(-4)}`;
 }
