@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { h, setText } from "./dom.js";
 import { Table } from "./table.js";
-import { ago, moment, shortId, size, things, time } from "./words.js";
+import { moment, shortId, size, things, time } from "./words.js";
 
 const PAGE = 100;
 /** The first page is read anew this often while it is all that is shown and comes at the first question: to look
@@ -27,7 +27,7 @@ export const taskColumns = () => [
   { title: "State", text: standing, tone: (task) => `badge ${TONES[standing(task)] ?? ""}` },
   { title: "Attempt", text: (task) => task.attempt, class: "number mid" },
   { title: "Worker", text: (task) => task.worker_name ?? (task.worker ? shortId(task.worker) : "–"), class: "wide" },
-  { title: "Submitted", text: (task) => ago(task.submitted_unix_ms), hint: (task) => moment(task.submitted_unix_ms), class: "number" },
+  { title: "Age", text: (task) => time(Math.max(0, Date.now() - task.submitted_unix_ms)), hint: (task) => `submitted at ${moment(task.submitted_unix_ms)}`, class: "number" },
   { title: "Took", text: (task) => (task.settled_unix_ms ? time(task.settled_unix_ms - task.submitted_unix_ms) : "–"), class: "number wide" },
   { title: "Priority", text: (task) => task.priority, class: "number wide" },
   { title: "Bytes", text: (task) => size(task.outcome === "succeeded" ? task.result_bytes : task.payload_bytes), class: "number wide" },
