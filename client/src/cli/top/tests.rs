@@ -77,7 +77,8 @@ fn terminal(screen: &Screen, width: u16, height: u16) -> Terminal<TestBackend> {
 fn shown(screen: &Screen, width: u16, height: u16) -> Vec<String> {
     let terminal = terminal(screen, width, height);
     let cells = terminal.backend().buffer().content();
-    let line = |cells: &[ratatui::buffer::Cell]| cells.iter().map(|cell| cell.symbol()).collect::<String>();
+    let line =
+        |cells: &[ratatui::buffer::Cell]| cells.iter().map(ratatui::buffer::Cell::symbol).collect::<String>();
     cells.chunks(usize::from(width)).map(|cells| line(cells).trim_end().to_owned()).collect()
 }
 
@@ -131,7 +132,7 @@ fn a_name_cannot_steer_the_terminal_and_what_is_wrong_has_a_colour() {
     let terminal = terminal(&screen, 100, 30);
     let buffer = terminal.backend().buffer();
     let is_red = |cell: &&ratatui::buffer::Cell| cell.fg == Color::Red;
-    let red: String = buffer.content().iter().filter(is_red).map(|cell| cell.symbol()).collect();
+    let red: String = buffer.content().iter().filter(is_red).map(ratatui::buffer::Cell::symbol).collect();
     assert!(red.contains("away"), "{red}");
     let plain = Screen { has_color: false, ..screen };
     let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
