@@ -235,6 +235,7 @@ fn it_fits_any_terminal_without_a_panic() {
         }
     }
     shown(&Screen::new(String::new(), false), 80, 24);
+    screen.is_helping = false;
     let narrow = shown(&screen, 40, 24).join("\n");
     assert!(narrow.contains("STATE") && !narrow.contains("KNOWLEDGE"), "{narrow}");
 }
