@@ -79,6 +79,7 @@ pub(crate) enum Answer {
 pub(crate) fn answer_of_client(reply: &ClientReply) -> Answer {
     match reply {
         ClientReply::Task { req, .. }
+        | ClientReply::Payload { req, .. }
         | ClientReply::Tasks { req, .. }
         | ClientReply::Workers { req, .. }
         | ClientReply::Knowledge { req, .. } => Answer::To(*req),
@@ -100,6 +101,7 @@ pub(crate) fn answer_of_worker(command: &WorkerCommand) -> Answer {
 pub(crate) fn large_client_request(request: &ClientRequest) -> Option<u64> {
     match request {
         ClientRequest::Fetch { req, .. }
+        | ClientRequest::Payload { req, .. }
         | ClientRequest::List { req, .. }
         | ClientRequest::ListWorkers { req, .. } => Some(*req),
         ClientRequest::Knowledge { req, op } => has_large_answer(op).then_some(*req),

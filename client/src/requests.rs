@@ -111,6 +111,17 @@ impl Client {
         }
     }
 
+    /// The payload of a task that may still run: one without an outcome, or one of the dead set.
+    ///
+    /// # Errors
+    /// `unknown_task`; `not_found` when the payload was let go with the outcome; or no answer.
+    pub async fn payload(&self, task: TaskId) -> Result<Bytes> {
+        match self.ask(Request::Payload(task)).await? {
+            Answer::Payload(payload) => Ok(payload),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Why a task is where it is.
     ///
     /// # Errors

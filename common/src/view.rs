@@ -298,6 +298,11 @@ pub struct WorkerView {
     pub revision: Revision,
     /// Average run of a task, in microseconds; 0 before the first.
     pub average_run_us: u64,
+    /// How long its slots have been busy together, in microseconds: what has ended in this session, and what
+    /// has passed of what runs. Between two looks at it, its growth over the time of all slots is how busy the
+    /// worker was.
+    #[serde(default)]
+    pub busy_us: u64,
 }
 
 /// What may be expected of a worker.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::house::{TOKEN_BYTES_MAX, Visitor, fingerprint};
 use crate::limits::ANSWER_PATIENCE;
+use crate::page;
 use crate::refusal::Refusal;
 use crate::reply::Format;
 
@@ -135,6 +136,9 @@ const SAFE: [(HeaderName, &str); 6] = [
 /// A page of another origin can make a browser send requests here. What it sends is told by the headers that
 /// no page can forge; a name that was pointed at this machine, by the name.
 fn check_origin(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    if page::has(uri) {
+        return Ok(());
+    }
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = uri.authority().map(Authority::as_str).or(text(header::HOST)).unwrap_or_default();
     if text(HeaderName::from_static("sec-fetch-site"))

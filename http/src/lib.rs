@@ -8,6 +8,7 @@
 //! - `gate`: what every request passes. `body`, `packed`: what it brings. `reply`, `refusal`: what it gets.
 //! - `api`: the routes, and their description. `model`: the shapes of bodies.
 //! - [`feed`]: what happens in the broker, for whoever watches. `socket`: the conversation over a WebSocket.
+//! - `page`: the page for people.
 //! - `metrics`, `figures`, `exposition`: for Prometheus.
 //! - [`limits`]: every maximum, with its reason.
 
@@ -25,6 +26,7 @@ pub mod limits;
 mod metrics;
 mod model;
 mod packed;
+mod page;
 mod params;
 mod refusal;
 mod reply;

@@ -59,6 +59,7 @@ impl Scheduler {
             ClientRequest::Pause { req, kind } => self.on_pause(conn, req, kind),
             ClientRequest::Resume { req, kind } => self.on_resume(conn, req, kind),
             ClientRequest::Fetch { req, task } => self.on_fetch(conn, req, task),
+            ClientRequest::Payload { req, task } => self.on_payload(conn, req, task),
             ClientRequest::Explain { req, task } => self.on_explain(conn, req, task),
             ClientRequest::List { req, filter, after, limit } => {
                 self.on_list(conn, req, &filter, after.as_deref(), limit);

@@ -108,6 +108,7 @@ pub enum ClientReply {
     Verdicts { req: u64, refused: Vec<Refusal> },
     Discarded { req: u64, count: u64, refused: Vec<Refusal>, next: Option<String> },
     Task { req: u64, task: Box<TaskView>, result: Option<Data> },
+    Payload { req: u64, payload: Data },
     Tasks { req: u64, rows: Vec<TaskView>, next: Option<String> },
     Explanation { req: u64, explanation: Box<Explanation> },
     Workers { req: u64, rows: Vec<WorkerView>, next: Option<String> },

@@ -73,6 +73,7 @@ pub enum ClientRequest {
     Pause { req: u64, kind: Arc<str> },
     Resume { req: u64, kind: Arc<str> },
     Fetch { req: u64, task: TaskId },
+    Payload { req: u64, task: TaskId },
     Explain { req: u64, task: TaskId },
     List { req: u64, filter: TaskFilter, after: Option<String>, limit: Option<u32> },
     ListWorkers { req: u64, after: Option<String>, limit: Option<u32> },

@@ -1,5 +1,7 @@
 //! What listings and status replies show.
 
+use std::time::Duration;
+
 use ganger_common::limits::PAGE_ROWS_MAX;
 use ganger_common::view::{
     AttemptView, KindView, StateFilter, StatusView, TaskState, TaskView, WorkerState, WorkerView,
@@ -31,6 +33,21 @@ impl Scheduler {
         let task = Box::new(self.task_view(key));
         let result = (task.outcome == Some(Outcome::Succeeded)).then(|| self.arena[key].data.clone());
         self.reply(conn, ClientReply::Task { req, task, result });
+    }
+
+    pub(crate) fn on_payload(&mut self, conn: ConnId, req: u64, id: TaskId) {
+        let Some(key) = self.arena.find(id) else {
+            let text = format!("task {id} is not remembered");
+            return self.refuse(conn, Some(req), ErrorCode::UnknownTask, &text);
+        };
+        let task = &self.arena[key];
+        // Nobody needs it once the task cannot run again.
+        if task.outcome().is_some_and(|outcome| !Task::is_retryable_outcome(outcome)) {
+            let text = format!("the payload of task {id} was let go when the task got its outcome");
+            return self.refuse(conn, Some(req), ErrorCode::NotFound, &text);
+        }
+        let payload = task.data.clone();
+        self.reply(conn, ClientReply::Payload { req, payload });
     }
 
     /// Lists tasks in the order of the slots. The cursor is the slot to go on with, so a page costs no
@@ -199,7 +216,18 @@ impl Scheduler {
             silent_ms: self.now.time.since(worker.last_seen).as_millis() as u64,
             revision: worker.revision,
             average_run_us: worker.credit.average_run_us(),
+            busy_us: self.busy(worker).as_micros().min(u128::from(u64::MAX)) as u64,
         }
+    }
+
+    /// How long the slots of a worker have been busy together. What runs counts from when its start was heard,
+    /// so a long run shows while it lasts, and not in one piece when it ends.
+    fn busy(&self, worker: &Worker) -> Duration {
+        let since = self.arena.walk(&worker.running).map(|key| match self.arena[key].state {
+            State::Running { at, .. } => self.now.time.since(at),
+            _ => Duration::ZERO,
+        });
+        since.fold(worker.ran, Duration::saturating_add)
     }
 
     /// The scheduler's figures.

@@ -134,8 +134,10 @@ impl Scheduler {
         let more = |kind| self.queues.kind(kind).has_work();
         let ran_dry =
             report.waiting == 0 && self.queues.class(worker.class).kinds.iter().any(|kind| more(*kind));
+        let total = Duration::from_micros(total);
         worker.ended += u64::from(count);
-        worker.credit.learn(&self.config, worker.slots, count, Duration::from_micros(total), ran_dry);
+        worker.ran = worker.ran.saturating_add(total);
+        worker.credit.learn(&self.config, worker.slots, count, total, ran_dry);
     }
 
     /// Takes in the end of one attempt. Returns whether it counted for anything.

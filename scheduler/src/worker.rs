@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     /// come on this connection.
     pub(crate) unaccounted: Option<(BTreeSet<LeaseKey>, u8)>,
     pub(crate) ended: u64,
+    /// How long what has ended ran, as it told.
+    pub(crate) ran: Duration,
     /// Its place among the open workers of its class.
     pub(crate) open: Option<Load>,
     /// When it was last served; breaks ties between equally loaded workers.

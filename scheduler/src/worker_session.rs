@@ -163,6 +163,7 @@ impl Scheduler {
             recalled: Time(0),
             unaccounted: None,
             ended: 0,
+            ran: Duration::ZERO,
             open: None,
             served: 0,
             touched: false,

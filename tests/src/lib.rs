@@ -14,6 +14,7 @@
 //! - [`proxy`], [`dice`]: a network that misbehaves, and chance under a seed.
 //! - [`blackbox`]: the whole system as processes, with faults, judged by a log of its own.
 //! - [`web`], [`ws`]: a client that says to an HTTP server exactly what a test wants said, also by WebSocket.
+//! - [`browser`]: a headless Chromium.
 //! - [`scale`]: how large a scenario runs, and which run alone.
 //! - [`sim`]: the whole system in one thread, under a seed and with faults.
 //! - [`exchange`]: tasks through the hot parts without sockets, and the instructions that they take.
@@ -24,6 +25,7 @@
 
 pub mod binaries;
 pub mod blackbox;
+pub mod browser;
 pub mod cluster;
 pub mod customer;
 pub mod diary;

@@ -72,6 +72,7 @@ pub(crate) fn client(frame: &Bytes, message: FromClient<'_>, kinds: &mut Kinds) 
             Err(refused) => return Incoming::Refused(refused),
         },
         FromClient::Fetch(one) => ClientRequest::Fetch { req: one.req, task: one.task },
+        FromClient::Payload(one) => ClientRequest::Payload { req: one.req, task: one.task },
         FromClient::Explain(one) => ClientRequest::Explain { req: one.req, task: one.task },
         FromClient::List(list) => ClientRequest::List {
             req: list.req,

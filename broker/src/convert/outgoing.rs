@@ -55,6 +55,10 @@ pub(crate) fn encode_client(config: &Config, mark: u64, reply: ClientReply, fram
             let result = result.as_ref().map(blob);
             put(ToClient::Task(wire::TaskReply { req, task: *task, result }));
         }
+        ClientReply::Payload { req, payload } => {
+            let message = wire::PayloadReply { req, payload: blob(&payload) };
+            frames.push(frame(&ToClient::Payload(message), SMALL_MESSAGE + payload.len()));
+        }
         ClientReply::Tasks { req, rows, next } => {
             put(ToClient::Tasks(wire::Rows { req, rows: rows.into(), next }));
         }

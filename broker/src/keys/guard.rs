@@ -328,7 +328,9 @@ fn of_kinds(principal: &Principal, request: &ClientRequest, scheduler: &Schedule
         | ClientRequest::Cancel { tasks, .. }
         | ClientRequest::Retry { tasks, .. }
         | ClientRequest::Discard { which: Discard::Tasks(tasks), .. } => tasks.as_slice(),
-        ClientRequest::Fetch { task, .. } | ClientRequest::Explain { task, .. } => std::slice::from_ref(task),
+        ClientRequest::Fetch { task, .. }
+        | ClientRequest::Payload { task, .. }
+        | ClientRequest::Explain { task, .. } => std::slice::from_ref(task),
         _ => return Ok(()),
     };
     if principal.kinds.is_all() {
@@ -360,6 +362,7 @@ fn req_of_client(request: &ClientRequest) -> Option<u64> {
         | ClientRequest::Pause { req, .. }
         | ClientRequest::Resume { req, .. }
         | ClientRequest::Fetch { req, .. }
+        | ClientRequest::Payload { req, .. }
         | ClientRequest::Explain { req, .. }
         | ClientRequest::List { req, .. }
         | ClientRequest::ListWorkers { req, .. }

@@ -151,6 +151,7 @@ pub(crate) fn of_client(request: &ClientRequest) -> (Needs, &'static str) {
         ClientRequest::Pause { .. } => (OPERATES, "pause"),
         ClientRequest::Resume { .. } => (OPERATES, "resume"),
         ClientRequest::Fetch { .. } => (TASKS, "fetch"),
+        ClientRequest::Payload { .. } => (TASKS, "payload"),
         ClientRequest::Explain { .. } => (TASKS, "explain"),
         ClientRequest::List { .. } => (TASKS, "list"),
         ClientRequest::ListWorkers { .. } => (OPERATES, "list_workers"),

@@ -60,6 +60,7 @@ fn client_messages() -> Vec<(&'static str, ClientRequest)> {
         ("a", ClientRequest::Pause { req: 1, kind: "k".into() }),
         ("a", ClientRequest::Resume { req: 1, kind: "k".into() }),
         ("sa", ClientRequest::Fetch { req: 1, task: id() }),
+        ("sa", ClientRequest::Payload { req: 1, task: id() }),
         ("sa", ClientRequest::Explain { req: 1, task: id() }),
         ("sa", list),
         ("a", ClientRequest::ListWorkers { req: 1, after: None, limit: None }),

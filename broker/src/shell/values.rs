@@ -42,6 +42,7 @@ impl Letter {
             Self::Worker(WorkerCommand::Tasks { tasks, .. }) => (&mut tasks[..], &mut [][..], None),
             Self::Client(ClientReply::Outcomes { items, .. }) => (&mut [][..], &mut items[..], None),
             Self::Client(ClientReply::Task { result, .. }) => (&mut [][..], &mut [][..], result.as_mut()),
+            Self::Client(ClientReply::Payload { payload, .. }) => (&mut [][..], &mut [][..], Some(payload)),
             _ => (&mut [][..], &mut [][..], None),
         };
         let payloads = tasks.iter_mut().map(|task| &mut task.payload);

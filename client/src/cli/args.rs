@@ -19,6 +19,7 @@ use super::keygen::KeygenArgs;
 use super::knowledge::KnowledgeArgs;
 use super::payload::PayloadArgs;
 use super::submit::SubmitArgs;
+use super::top::TopArgs;
 
 /// Submit tasks to a Ganger broker, wait for them, and look after them.
 ///
@@ -105,6 +106,8 @@ pub(crate) enum Command {
     Drain(DrainArgs),
     /// Show the broker's figures.
     Status,
+    /// Watch rates, queues and workers, live in the terminal.
+    Top(TopArgs),
     /// Read, change and follow the knowledge map.
     Knowledge(KnowledgeArgs),
     /// Send a broadcast to whoever listens now.

@@ -24,6 +24,7 @@ mod retry;
 mod status;
 mod submit;
 mod tasks;
+mod top;
 mod wait;
 mod workers;
 
@@ -74,6 +75,7 @@ async fn run(mut context: Context, command: Command) -> Result<(), Exit> {
         Command::Workers => workers::run(context).await,
         Command::Drain(args) => drain::run(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Top(args) => top::run(context, args).await,
         Command::Knowledge(args) => knowledge::run(context, args).await,
         Command::Publish(args) => publish::publish(context, args).await,
         Command::Subscribe(args) => publish::subscribe(context, args).await,

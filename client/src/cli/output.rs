@@ -166,6 +166,16 @@ impl Output {
         self.is_json
     }
 
+    /// Whether somebody looks at the output on a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Whether the output may have colours.
+    pub(crate) fn has_color(&self) -> bool {
+        self.has_color
+    }
+
     /// Whether a progress bar is welcome: on a terminal, and not on the same one as the output.
     pub(crate) fn wants_progress(&self) -> bool {
         !self.is_quiet && io::stderr().is_terminal()
@@ -250,7 +260,7 @@ impl Output {
 }
 
 /// A text without what could steer a terminal: names and errors come from strangers.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 

@@ -58,6 +58,7 @@ impl Session {
                 let result = reply.result.map(|result| wire::own(frame, result.0));
                 (reply.req, Answer::Task { task: Box::new(reply.task), result })
             }
+            ToClient::Payload(reply) => (reply.req, Answer::Payload(wire::own(frame, reply.payload.0))),
             ToClient::Tasks(rows) => (rows.req, Answer::Tasks { rows: rows.rows.0, next: rows.next }),
             ToClient::Workers(rows) => (rows.req, Answer::Workers { rows: rows.rows.0, next: rows.next }),
             ToClient::Explanation(body) => (body.req, Answer::Explanation(Box::new(body.body))),

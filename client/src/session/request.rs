@@ -34,6 +34,8 @@ pub enum Request {
     },
     /// One task with its result; answered by [`Answer::Task`].
     Fetch(TaskId),
+    /// The payload of one task; answered by [`Answer::Payload`].
+    Payload(TaskId),
     /// Why a task is where it is; answered by [`Answer::Explanation`].
     Explain(TaskId),
     /// A page of tasks; answered by [`Answer::Tasks`].
@@ -155,6 +157,8 @@ pub enum Answer {
         /// Its result, when it succeeded and the result is kept.
         result: Option<Bytes>,
     },
+    /// The payload of a task.
+    Payload(Bytes),
     /// A page of tasks.
     Tasks {
         /// The tasks.
@@ -248,7 +252,12 @@ impl Request {
     /// connection; what is not, is reported as interrupted.
     pub fn is_idempotent(&self) -> bool {
         match self {
-            Self::Fetch(_) | Self::Explain(_) | Self::List(_) | Self::Workers { .. } | Self::Status => true,
+            Self::Fetch(_)
+            | Self::Payload(_)
+            | Self::Explain(_)
+            | Self::List(_)
+            | Self::Workers { .. }
+            | Self::Status => true,
             Self::Knowledge(ask) => !matches!(ask, Ask::Put { .. } | Ask::Delete { .. }),
             // What came between the first time and the second may have been meant to stay.
             Self::Pause { .. } | Self::Resume { .. } => false,
@@ -288,7 +297,7 @@ impl Request {
             }
             Self::Knowledge(ask) => ask.check(),
             Self::Workers { after } => check_mark(after.as_deref()),
-            Self::Fetch(_) | Self::Explain(_) | Self::Status => Ok(()),
+            Self::Fetch(_) | Self::Payload(_) | Self::Explain(_) | Self::Status => Ok(()),
         }
     }
 }

@@ -122,6 +122,7 @@ pub(super) fn request(req: u64, request: &Request) -> Bytes {
         Request::Pause { kind } => FromClient::Pause(wire::OneKind { req, kind: Text(kind) }),
         Request::Resume { kind } => FromClient::Resume(wire::OneKind { req, kind: Text(kind) }),
         Request::Fetch(task) => FromClient::Fetch(wire::OneTask { req, task: *task }),
+        Request::Payload(task) => FromClient::Payload(wire::OneTask { req, task: *task }),
         Request::Explain(task) => FromClient::Explain(wire::OneTask { req, task: *task }),
         Request::List(query) => FromClient::List(wire::ListTasks {
             req,

@@ -291,6 +291,16 @@ pub struct TaskReply<'a> {
     pub result: Option<Blob<'a>>,
 }
 
+/// The payload of one task.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PayloadReply<'a> {
+    /// The request that it answers.
+    pub req: u64,
+    /// The bytes.
+    #[serde(borrow)]
+    pub payload: Blob<'a>,
+}
+
 /// Drains some workers, or the broker.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Drain<'a> {

@@ -42,6 +42,8 @@ messages! {
         "resume" => Resume(OneKind<'a>),
         /// Asks for one task with its result; answered by `task`.
         "fetch" => Fetch(OneTask),
+        /// Asks for the payload of one task; answered by `payload`.
+        "payload" => Payload(OneTask),
         /// Asks why a task is where it is; answered by `explanation`.
         "explain" => Explain(OneTask),
         /// Lists tasks; answered by `tasks`.
@@ -83,6 +85,8 @@ messages! {
         "discarded" => Discarded(Discarded<'a>),
         /// One task with its result.
         "task" => Task(TaskReply<'a>),
+        /// The payload of one task.
+        "payload" => Payload(PayloadReply<'a>),
         /// A page of tasks.
         "tasks" => Tasks(Rows<view::TaskView>),
         /// Why a task is where it is.

@@ -61,6 +61,7 @@ pub fn from_client() -> Vec<(&'static str, FromClient<'static>)> {
         ("pause", FromClient::Pause(OneKind { req: 21, kind: "resize".into() })),
         ("resume", FromClient::Resume(OneKind { req: 22, kind: "resize".into() })),
         ("fetch", FromClient::Fetch(OneTask { req: 6, task: task(1) })),
+        ("payload", FromClient::Payload(OneTask { req: 18, task: task(1) })),
         ("explain", FromClient::Explain(OneTask { req: 7, task: task(2) })),
         (
             "list",
@@ -225,6 +226,7 @@ pub fn to_client() -> Vec<(&'static str, ToClient<'static>)> {
             }),
         ),
         ("task", ToClient::Task(TaskReply { req: 6, task: settled_task(), result: Some(Blob(b"320x200")) })),
+        ("payload", ToClient::Payload(PayloadReply { req: 18, payload: Blob(b"cat.png") })),
         (
             "tasks",
             ToClient::Tasks(Rows {
@@ -430,6 +432,7 @@ pub fn worker_view() -> WorkerView {
         silent_ms: 120,
         revision: Revision(42),
         average_run_us: 850,
+        busy_us: 1_020_000,
     }
 }
 

@@ -284,7 +284,9 @@ impl World {
             FromClient::Cancel(list) | FromClient::Retry(list) => self.heard.requests.push(list.req),
             FromClient::Discard(discard) => self.heard.requests.push(discard.req),
             FromClient::Pause(one) | FromClient::Resume(one) => self.heard.requests.push(one.req),
-            FromClient::Fetch(one) | FromClient::Explain(one) => self.heard.requests.push(one.req),
+            FromClient::Fetch(one) | FromClient::Payload(one) | FromClient::Explain(one) => {
+                self.heard.requests.push(one.req);
+            }
             FromClient::List(list) => self.heard.requests.push(list.req),
             FromClient::ListWorkers(page) => self.heard.requests.push(page.req),
             FromClient::Status(request) => self.heard.requests.push(request.req),

@@ -31,7 +31,7 @@ use crate::app::App;
 use crate::feed::Event;
 use crate::model::{DeadFilter, Ended, Missed, Partial, Problem, Progress, Shown, Watching};
 use crate::refusal::Refusal;
-use crate::{gate, metrics};
+use crate::{gate, metrics, page};
 
 /// The part of the description that is not with the routes.
 #[derive(utoipa::OpenApi)]
@@ -90,6 +90,7 @@ fn routes() -> (Router<Arc<App>>, OpenApi) {
         .routes(routes!(tasks::one, tasks::cancel))
         .routes(routes!(tasks::retry))
         .routes(routes!(tasks::explain))
+        .routes(routes!(tasks::payload))
         .routes(routes!(tasks::result))
         .routes(routes!(events::follow))
         .routes(routes!(watch::watch))
@@ -123,6 +124,7 @@ pub fn description() -> OpenApi {
 pub(crate) fn router(app: Arc<App>) -> Router {
     routes()
         .0
+        .merge(page::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), gate::guard))

@@ -12,11 +12,11 @@ use ganger_common::view::{Explanation, TaskState, TaskView};
 use ganger_common::{Outcome, TaskId};
 
 use super::Refused;
-use super::submit::{Outcomes, ended};
+use super::submit::{Outcomes, ended, show};
 use crate::app::App;
 use crate::gate::Caller;
 use crate::limits::SHOWN_BYTES_MAX_ALL;
-use crate::model::{RefusedItem, TaskParams, TaskResult, TaskRows, WaitParams};
+use crate::model::{RefusedItem, TaskParams, TaskPayload, TaskResult, TaskRows, WaitParams};
 use crate::params::{Params, Segments};
 use crate::refusal::Refusal;
 use crate::reply::{Format, of_bytes};
@@ -83,6 +83,30 @@ pub(crate) async fn retry(caller: Caller, Segments(id): Segments<TaskId>) -> Res
 pub(crate) async fn explain(caller: Caller, Segments(id): Segments<TaskId>) -> Result<Response, Refusal> {
     let explanation = caller.answer(caller.client.explain(id)).await?;
     caller.ok(&explanation)
+}
+
+/// The payload of a task, as long as the task may run.
+#[utoipa::path(
+    get,
+    path = "/v1/tasks/{id}/payload",
+    params(("id" = TaskId, Path)),
+    responses(
+        (status = 200, description = "The payload; or, when asked for, the bytes", content(
+            (TaskPayload = "application/json"),
+            (Vec<u8> = "application/octet-stream"),
+        )),
+        Refused
+    )
+)]
+pub(crate) async fn payload(caller: Caller, Segments(id): Segments<TaskId>) -> Result<Response, Refusal> {
+    let payload = caller.answer(caller.client.payload(id)).await?;
+    if caller.format == Format::Bytes {
+        return Ok(of_bytes(StatusCode::OK, "application/octet-stream", payload));
+    }
+    let mut room = SHOWN_BYTES_MAX_ALL;
+    let shown = show(&payload, &mut room);
+    let bytes = payload.len() as u64;
+    caller.ok(&TaskPayload { id, bytes, payload: shown.result, left_out: shown.left_out })
 }
 
 /// The outcome and the result of a task.

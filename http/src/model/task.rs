@@ -6,6 +6,7 @@ use ganger_common::view::TaskState;
 use ganger_common::{Attempt, Outcome, Revision, TaskId, TaskOptions};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{RefusedItem, Shown};
@@ -185,6 +186,21 @@ pub(crate) struct AcceptedItem {
     /// Its outcome, if that was waited for and came.
     #[serde(flatten)]
     pub(crate) ended: Option<Ended>,
+}
+
+/// The payload of a task.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskPayload {
+    /// The task.
+    pub(crate) id: TaskId,
+    /// How many bytes it has.
+    pub(crate) bytes: u64,
+    /// What it says, where that is one value; else its text, or its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload: Option<Value>,
+    /// It is too large to be shown here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) left_out: bool,
 }
 
 /// What is known of a task's result.

@@ -3,7 +3,7 @@
 use ganger_common::view::{ReasonCode, StateFilter, TaskState, TaskView};
 use ganger_common::{ErrorCode, Outcome, Revision};
 use ganger_scheduler::effect::ClientReply;
-use ganger_scheduler::input::{ClientRequest, TaskFilter, WorkerRequest};
+use ganger_scheduler::input::{ClientRequest, Ended, TaskFilter, WorkerRequest};
 
 use crate::support::*;
 
@@ -114,6 +114,21 @@ fn a_fetch_brings_the_result() {
 }
 
 #[test]
+fn a_payload_is_told_until_the_task_cannot_run_again() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 1));
+    desk.submit(client, tasks([1]));
+    let ask = |req| ClientRequest::Payload { req, task: id(1) };
+    let wanted = task(1).payload;
+    assert!(matches!(desk.request(client, ask), ClientReply::Payload { payload, .. } if payload == wanted));
+    assert_eq!(desk.given(&worker), [(1, 1)]);
+    desk.end(&worker, vec![success(1, 1)]);
+    desk.outcomes(client);
+    let ClientReply::Error(refused) = desk.request(client, ask) else { panic!("it was let go") };
+    assert_eq!(refused.code, ErrorCode::NotFound);
+}
+
+#[test]
 fn a_listing_goes_through_everything_once_and_filters() {
     let mut desk = Desk::new();
     let client = desk.client(1);
@@ -216,6 +231,27 @@ fn a_worker_is_shown_with_what_it_has() {
     let row = &rows[0];
     assert_eq!((row.running, row.waiting, row.slots, row.credit, row.revision.0), (2, 1, 3, 3, 4));
     assert_eq!((row.kinds.as_slice(), row.ended), (&[KIND.to_owned()][..], 0));
+}
+
+#[test]
+fn how_busy_a_worker_was_counts_what_ended_and_what_still_runs() {
+    let mut desk = Desk::new();
+    let (client, worker) = (desk.client(1), desk.worker(1, 2));
+    desk.submit(client, tasks([1, 2]));
+    assert_eq!(desk.given(&worker).len(), 2);
+    desk.start(&worker, &[lease(1, 1)]);
+    desk.pass_ms(1_500);
+    let busy = |desk: &mut Desk| {
+        let ask = |req| ClientRequest::ListWorkers { req, after: None, limit: None };
+        let ClientReply::Workers { rows, .. } = desk.request(client, ask) else { panic!("no workers") };
+        rows[0].busy_us
+    };
+    let running = busy(&mut desk);
+    assert!((1_500_000..1_600_000).contains(&running), "{running}");
+    let ended = Ended { run_us: 1_480_000, ..success(1, 1) };
+    desk.end(&worker, vec![ended, Ended { run_us: 20_000, ..success(2, 1) }]);
+    assert_eq!(busy(&mut desk), 1_500_000, "what the worker says of what has ended");
+    desk.outcomes(client);
 }
 
 #[test]

@@ -116,6 +116,9 @@ fn a_payload_keeps_its_name_in_the_dead_set_and_through_a_retry() {
     let first = desk.dispatches(&worker).remove(0).payload;
     desk.end(&worker, vec![failure_with(1, 1, |detail| detail.is_final = true)]);
     assert_eq!(desk.outcomes(client), [(1, Outcome::Failed)]);
+    let ask = |req| ClientRequest::Payload { req, task: id(1) };
+    let ClientReply::Payload { payload, .. } = desk.request(client, ask) else { panic!("it is kept") };
+    assert_eq!(payload, first);
     assert_eq!(desk.retry(client, &[1]), []);
     assert_eq!(desk.dispatches(&worker).remove(0).payload, first);
 }

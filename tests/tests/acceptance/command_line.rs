@@ -30,7 +30,7 @@ fn work_is_submitted_and_waited_for_by_hand() {
     let outcome: serde_json::Value =
         serde_json::from_str(&said(&cluster, &["wait", id, "--json"])).expect("one JSON value");
     assert_eq!(outcome["outcome"], "succeeded", "{outcome}");
-    for listing in [&["status"][..], &["workers"], &["tasks"], &["knowledge", "status"]] {
+    for listing in [&["status"][..], &["top"], &["workers"], &["tasks"], &["knowledge", "status"]] {
         assert!(!said(&cluster, listing).trim().is_empty(), "{listing:?}");
         let json = said(&cluster, &[listing, &["--json"]].concat());
         for line in json.lines() {

@@ -5,6 +5,7 @@ mod events;
 mod house;
 mod knowledge;
 mod operating;
+mod page;
 mod pages;
 mod refusals;
 mod rights;

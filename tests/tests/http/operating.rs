@@ -61,6 +61,31 @@ fn a_task_that_waits_says_why_and_can_be_cancelled() {
 }
 
 #[test]
+fn a_payload_is_shown_as_long_as_its_task_may_run() {
+    let _turn = shared();
+    let (_cluster, mut web) = with_worker(&[]);
+    let payload = json!({"n": 18_446_744_073_709_551_615_u64, "raw": {"$bytes": "00ff"}});
+    let waiting = submit(&mut web, &json!({"kind": "nobody", "payload": payload}));
+    let shown = web.get(&format!("/v1/tasks/{waiting}/payload")).json();
+    assert_eq!((&shown["payload"], &shown["left_out"]), (&payload, &json!(null)));
+    let as_bytes = [("Accept", "application/octet-stream")];
+    let bytes = web.send("GET", &format!("/v1/tasks/{waiting}/payload"), &as_bytes, b"").body;
+    assert_eq!(shown["bytes"], bytes.len());
+    let failed = submit(&mut web, &json!({"kind": "fail", "payload": "!out of paper"}));
+    let done = submit(&mut web, &json!({"kind": "echo", "payload": "x"}));
+    outcome(&mut web, &failed);
+    outcome(&mut web, &done);
+    let kept = web.get(&format!("/v1/tasks/{failed}/payload")).json();
+    assert_eq!(kept["payload"], "!out of paper");
+    assert_eq!(web.get(&format!("/v1/tasks/{done}/payload")).refusal(), (404, "not_found".to_owned()));
+    let unknown = "0197a0b2-9d2c-7cc1-8f5a-2f6d1f0a9b77";
+    assert_eq!(web.get(&format!("/v1/tasks/{unknown}/payload")).refusal(), (404, "unknown_task".to_owned()));
+    let large = submit(&mut web, &json!({"kind": "nobody", "payload": "x".repeat(2 << 20)}));
+    let shown = web.get(&format!("/v1/tasks/{large}/payload")).json();
+    assert_eq!((&shown["left_out"], &shown["payload"]), (&json!(true), &json!(null)));
+}
+
+#[test]
 fn the_dead_set_is_listed_and_put_back_by_id_and_by_filter() {
     let _turn = shared();
     let (_cluster, mut web) = with_worker(&[]);

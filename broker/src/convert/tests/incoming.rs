@@ -69,6 +69,7 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         FromClient::Pause(wire::OneKind { req: 14, kind: "k".into() }),
         FromClient::Resume(wire::OneKind { req: 15, kind: "k".into() }),
         FromClient::Fetch(one(5)),
+        FromClient::Payload(one(13)),
         FromClient::Explain(one(6)),
         FromClient::List(list),
         FromClient::ListWorkers(page),
@@ -96,6 +97,7 @@ fn what_a_client_says_reaches_the_scheduler_unchanged() {
         ClientRequest::Pause { req: 14, kind: "k".into() },
         ClientRequest::Resume { req: 15, kind: "k".into() },
         ClientRequest::Fetch { req: 5, task },
+        ClientRequest::Payload { req: 13, task },
         ClientRequest::Explain { req: 6, task },
         ClientRequest::List {
             req: 7,

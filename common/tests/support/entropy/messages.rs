@@ -199,6 +199,7 @@ impl<'a> Entropy<'a> {
             }),
             16 => FromClient::Pause(self.one_kind()),
             17 => FromClient::Resume(self.one_kind()),
+            18 => FromClient::Payload(self.one_task()),
             _ => FromClient::Goodbye(self.goodbye()),
         }
     }
@@ -260,6 +261,7 @@ impl<'a> Entropy<'a> {
                 refused: self.list(Self::verdict),
                 next: self.some(Self::string),
             }),
+            16 => ToClient::Payload(PayloadReply { req: self.u64(), payload: self.blob() }),
             _ => ToClient::Goodbye(self.goodbye()),
         }
     }
@@ -298,7 +300,7 @@ impl<'a> Entropy<'a> {
             1 => FromWorker::Heartbeat(WorkerHeartbeat {
                 mark: self.u64(),
                 revision: self.revision(),
-                quiet: self.u64() % 2 == 0,
+                quiet: self.u64().is_multiple_of(2),
             }),
             2 => FromWorker::Report(Report {
                 seq: self.u64(),

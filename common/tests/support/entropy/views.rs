@@ -72,6 +72,7 @@ impl Entropy<'_> {
             silent_ms: self.u64(),
             revision: self.revision(),
             average_run_us: self.u64(),
+            busy_us: self.u64(),
         }
     }
 

@@ -218,6 +218,7 @@ fn req_of(reply: &ClientReply) -> Option<u64> {
         ClientReply::Verdicts { req, .. }
         | ClientReply::Discarded { req, .. }
         | ClientReply::Task { req, .. }
+        | ClientReply::Payload { req, .. }
         | ClientReply::Tasks { req, .. }
         | ClientReply::Explanation { req, .. }
         | ClientReply::Workers { req, .. }
