@@ -52,6 +52,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             } else if !self.read_values()? {
                 self.guard.decided();
                 self.watch_journal();
+                self.look_out();
                 return Ok(());
             }
         }
@@ -106,6 +107,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 status.counters.extend(self.counters.by_name());
                 status.counters.extend(figures(&self.journal));
                 status.counters.extend(self.guard.figures());
+                status.counters.extend(self.lookout.figures());
             }
             ClientReply::Knowledge { answer, .. } => self.guard.answer(conn, answer),
             _ => {}

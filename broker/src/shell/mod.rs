@@ -2,12 +2,13 @@
 //!
 //! - [`conns`]: what is known of each connection.
 //! - `intake`: from events to inputs. `delivery`: from effects to messages. `values`: what they wait for.
-//! - `journaling`: how the journal gets on, and what follows from it.
+//! - `journaling`: how the journal gets on, and what follows from it. `lookout`: whether all is as it must be.
 
 mod conns;
 mod delivery;
 mod intake;
 mod journaling;
+mod lookout;
 mod values;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::server::Sockets;
 use conns::Conns;
 pub use conns::Side;
 use journaling::Journaling;
+use lookout::Lookout;
 use values::Reads;
 
 /// How long the transports may take at the end to deliver what was said.
@@ -55,6 +57,7 @@ pub struct Shell<S, P, J> {
     /// Who may do what.
     pub(crate) guard: Guard,
     counters_logged: Time,
+    lookout: Lookout,
     /// Messages on their way out; kept to use its memory again.
     frames: Vec<Vec<u8>>,
     drained: bool,
@@ -84,6 +87,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             counters: Counters::default(),
             guard: Guard::default(),
             counters_logged: Time::default(),
+            lookout: Lookout::default(),
             frames: Vec::new(),
             drained: false,
             beats: 0,
@@ -131,6 +135,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     pub fn handle_timeout(&mut self) {
         let now = self.clock.now();
         self.scheduler.handle_timeout(now);
+        self.lookout.pass(now);
         if now.time.since(self.counters_logged) >= LOG_COUNTERS_EVERY {
             self.counters_logged = now.time;
             tracing::debug!(shell = ?self.counters, scheduler = ?self.scheduler.counters(), "counters");

@@ -417,5 +417,6 @@ fn status() -> StatusView {
             workers: 1,
             oldest_ms: 350,
         }],
+        durations: Vec::new(),
     }
 }
