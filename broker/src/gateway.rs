@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use ganger_client::{Client, ClientConfig};
-use ganger_http::{Gateway, House, Visitor};
+use ganger_http::{Gateway, House, Tls, Visitor};
 use ganger_transport::mem::{MemNet, MemServer};
 use ganger_transport::{Auth, BindError, Endpoint, Limits, PeerMeta};
 
@@ -16,6 +16,7 @@ use crate::keys::KeyRing;
 pub(crate) struct Porch {
     listener: TcpListener,
     house: BrokersHouse,
+    tls: Option<Tls>,
 }
 
 impl Porch {
@@ -25,6 +26,7 @@ impl Porch {
         keys: Option<&KeyRing>,
     ) -> Result<Option<(Self, MemServer)>, BrokerError> {
         let Some(address) = config.http else { return Ok(None) };
+        let tls = certificate(config)?;
         let listener = TcpListener::bind(address)
             .map_err(|source| BrokerError::Bind { flag: "--http", source: not_bound(address, source) })?;
         let (net, endpoint) = (MemNet::new(), Endpoint::Mem { name: "clients".to_owned() });
@@ -32,14 +34,28 @@ impl Porch {
             .bind(&endpoint, &Limits::default())
             .map_err(|source| BrokerError::Bind { flag: "--http", source })?;
         let house = BrokersHouse { net, endpoint, keys: keys.cloned() };
-        Ok(Some((Self { listener, house }, server)))
+        Ok(Some((Self { listener, house, tls }, server)))
+    }
+
+    /// The certificate, if there is one.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.tls.clone()
     }
 
     /// Starts the gateway.
     pub(crate) fn start(self) -> Result<Gateway, BrokerError> {
-        Gateway::start(self.listener, Arc::new(self.house))
+        Gateway::start(self.listener, Arc::new(self.house), self.tls)
             .map_err(|source| BrokerError::Io { what: "cannot start the HTTP side", source })
     }
+}
+
+/// The certificate that the settings name.
+fn certificate(config: &Config) -> Result<Option<Tls>, BrokerError> {
+    let (Some(cert), Some(key)) = (&config.http_tls_cert, &config.http_tls_key) else { return Ok(None) };
+    let tls =
+        Tls::load(cert, key).map_err(|error| BrokerError::Config(format!("--http-tls-cert: {error}")))?;
+    tracing::info!(certificate = %cert.display(), "HTTP is served over TLS");
+    Ok(Some(tls))
 }
 
 fn not_bound(address: SocketAddr, source: std::io::Error) -> BindError {

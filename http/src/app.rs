@@ -6,9 +6,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::handshake::Handshakes;
 use crate::house::House;
-use crate::limits::{BODIES_BYTES_MAX, WAITS_MAX};
+use crate::limits::{BODIES_BYTES_MAX, HANDSHAKE_PATIENCE, WAITS_MAX};
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 use crate::visitors::Visitors;
 
 /// Kibibytes, in which bodies are counted.
@@ -23,6 +25,9 @@ pub(crate) struct App {
     /// Tasks that may still be waited for.
     pub(crate) waits: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
+    /// The certificate, where connections are encrypted.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) handshakes: Handshakes,
     /// Only this machine can connect.
     pub(crate) on_loopback: bool,
     /// When the broker was last asked whether it takes tasks, and what it said.
@@ -30,13 +35,15 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(house: Arc<dyn House>, on_loopback: bool) -> Self {
+    pub(crate) fn new(house: Arc<dyn House>, tls: Option<Tls>, on_loopback: bool) -> Self {
         Self {
             visitors: Visitors::new(house.clone()),
             house,
             bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX / KIB)),
             waits: Arc::new(Semaphore::new(WAITS_MAX)),
             metrics: Metrics::new(),
+            tls,
+            handshakes: Handshakes::new(HANDSHAKE_PATIENCE),
             on_loopback,
             ready: Mutex::new(None),
         }

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
+use crate::handshake::Handshake;
 
 /// Upper ends of the buckets of durations, in seconds: from a question that the broker answers at once to the
 /// longest wait.
@@ -31,12 +32,18 @@ struct Answered {
     status: u16,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Shaken {
+    end: &'static str,
+}
+
 /// The gateway's own figures.
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram>,
     connections: Gauge,
+    handshakes: Family<Shaken, Counter>,
 }
 
 /// A connection that is counted as long as this is there.
@@ -54,6 +61,7 @@ impl Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor(new_histogram as fn() -> Histogram);
         let connections = Gauge::default();
+        let handshakes = Family::default();
         registry.register("requests", "Requests answered, by route and status", requests.clone());
         registry.register_with_unit(
             "request_duration",
@@ -62,12 +70,17 @@ impl Metrics {
             durations.clone(),
         );
         registry.register("connections", "Connections that are open", connections.clone());
-        Self { registry, requests, durations, connections }
+        registry.register("handshakes", "TLS handshakes, by how they ended", handshakes.clone());
+        Self { registry, requests, durations, connections, handshakes }
     }
 
     pub(crate) fn connection(&self) -> Counted {
         self.connections.inc();
         Counted(self.connections.clone())
+    }
+
+    pub(crate) fn handshake(&self, how: Handshake) {
+        self.handshakes.get_or_create(&Shaken { end: how.as_str() }).inc();
     }
 
     fn count(&self, route: &str, status: u16, took: Duration) {
