@@ -1,6 +1,9 @@
 //! The HTTP side of a broker, as programs, operators, Prometheus and strangers meet it: real processes, and a
 //! client that says exactly what a test wants said.
 
+mod abuse;
+mod batches;
+mod conformance;
 mod events;
 mod house;
 mod knowledge;
@@ -9,3 +12,4 @@ mod pages;
 mod refusals;
 mod rights;
 mod submitting;
+mod tls;
