@@ -36,7 +36,7 @@ macro_rules! settings {
             #[arg(long)]
             pub accept_loss: bool,
             /// Serve HTTP to other machines although it is not encrypted: the way there is safe, a tunnel or a
-            /// proxy with TLS [env: GANGER_HTTP_CLEARTEXT]
+            /// proxy with TLS. Not needed with --http-tls-cert [env: GANGER_HTTP_CLEARTEXT]
             #[arg(long)]
             pub http_cleartext: bool,
             /// Leave out the door, which checks what strangers send; only where nobody but this machine can
@@ -149,6 +149,10 @@ settings! {
     knowledge: Endpoint = endpoint, "ENDPOINT", "GANGER_KNOWLEDGE", "tcp://127.0.0.1:7712";
     /// Where HTTP is served, as in 127.0.0.1:0 or none; see docs/http.md
     http: HttpAt = http, "ADDRESS", "GANGER_HTTP", "127.0.0.1:7713";
+    /// The certificates for HTTP over TLS, PEM, the own one first; read again on SIGHUP
+    http_tls_cert: PathBuf = file, "FILE", "GANGER_HTTP_TLS_CERT", "none";
+    /// The secret key that goes with them, PEM
+    http_tls_key: PathBuf = file, "FILE", "GANGER_HTTP_TLS_KEY", "none";
     /// What an acknowledgement means: memory, as safe as this process, or journal, as safe as the disk
     durability: Durability = durability, "LEVEL", "GANGER_DURABILITY", "journal";
     /// Where the journal is; made when it is not there

@@ -27,6 +27,10 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Serving it to other machines without encryption is meant.
     pub http_cleartext: bool,
+    /// The certificates by which it is encrypted.
+    pub http_tls_cert: Option<PathBuf>,
+    /// The secret key that goes with them.
+    pub http_tls_key: Option<PathBuf>,
     /// What an acknowledgement means.
     pub durability: Durability,
     /// Where the journal is.
@@ -77,6 +81,8 @@ impl Default for Config {
             knowledge: local(KNOWLEDGE_PORT),
             http: Some((Ipv4Addr::LOCALHOST, HTTP_PORT).into()),
             http_cleartext: false,
+            http_tls_cert: None,
+            http_tls_key: None,
             durability: Durability::Journal,
             data: PathBuf::from(DATA),
             accept_loss: false,
@@ -159,6 +165,8 @@ impl Config {
             knowledge: or(settings.knowledge, default.knowledge),
             http: settings.http.map_or(default.http, |given| given.value.0),
             http_cleartext: or(settings.http_cleartext, default.http_cleartext),
+            http_tls_cert: file(settings.http_tls_cert),
+            http_tls_key: file(settings.http_tls_key),
             durability: or(settings.durability, default.durability),
             data: or(settings.data, default.data),
             accept_loss: or(settings.accept_loss, default.accept_loss),
@@ -270,17 +278,26 @@ impl Config {
         Some((name, allowed))
     }
 
-    /// HTTP has no encryption of its own: beyond this machine somebody must have said that it needs none, and
-    /// then tokens say who may do what.
+    /// Beyond this machine HTTP is encrypted, or somebody must have said that it needs not be, and tokens say
+    /// who may do what.
     fn check_http(&self) -> Option<Broken> {
+        if self.http_tls_cert.is_some() != self.http_tls_key.is_some() {
+            let (name, other) = match self.http_tls_cert {
+                Some(_) => ("http-tls-cert", "--http-tls-key, the file with the secret key"),
+                None => ("http-tls-key", "--http-tls-cert, the file with the certificates"),
+            };
+            return Some((name, format!("only together with {other}")));
+        }
         let address = self.http.filter(|address| !address.ip().is_loopback())?;
-        if self.insecure || (self.http_cleartext && self.entrance.secret_key.is_some()) {
+        let is_safe = self.http_tls_cert.is_some() || self.http_cleartext;
+        if self.insecure || (is_safe && self.entrance.secret_key.is_some()) {
             return None;
         }
         let allowed = format!(
             "addresses of this machine for itself, which {address} is not; or keys and tokens (--secret-key, \
-             --authorised-keys) together with --http-cleartext, behind a tunnel or a proxy with TLS \
-             (docs/http.md); or none; or let everybody in, unencrypted, with --insecure"
+             --authorised-keys) together with a certificate (--http-tls-cert, --http-tls-key), or with \
+             --http-cleartext behind a tunnel or a proxy with TLS (docs/http.md); or none; or let everybody in \
+             with --insecure"
         );
         Some(("http", allowed))
     }

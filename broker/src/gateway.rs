@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ganger_client::{Client, ClientConfig};
 use ganger_http::feed::{Feed, Sight};
-use ganger_http::{Gateway, House, Visitor};
+use ganger_http::{Gateway, House, Tls, Visitor};
 use ganger_transport::mem::{MemNet, MemServer};
 use ganger_transport::{Auth, BindError, Endpoint, Limits, PeerMeta};
 
@@ -17,6 +17,7 @@ use crate::keys::KeyRing;
 pub(crate) struct Porch {
     listener: TcpListener,
     house: BrokersHouse,
+    tls: Option<Tls>,
 }
 
 /// What the broker's loop has of the gateway.
@@ -34,6 +35,7 @@ impl Porch {
         keys: Option<&KeyRing>,
     ) -> Result<Option<(Self, Aside)>, BrokerError> {
         let Some(address) = config.http else { return Ok(None) };
+        let tls = certificate(config)?;
         let listener = TcpListener::bind(address)
             .map_err(|source| BrokerError::Bind { flag: "--http", source: not_bound(address, source) })?;
         let (net, endpoint) = (MemNet::new(), Endpoint::Mem { name: "clients".to_owned() });
@@ -42,14 +44,28 @@ impl Porch {
             .map_err(|source| BrokerError::Bind { flag: "--http", source })?;
         let feed = Feed::default();
         let house = BrokersHouse { net, endpoint, keys: keys.cloned(), feed: feed.clone() };
-        Ok(Some((Self { listener, house }, Aside { server, feed })))
+        Ok(Some((Self { listener, house, tls }, Aside { server, feed })))
+    }
+
+    /// The certificate, if there is one.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.tls.clone()
     }
 
     /// Starts the gateway.
     pub(crate) fn start(self) -> Result<Gateway, BrokerError> {
-        Gateway::start(self.listener, Arc::new(self.house))
+        Gateway::start(self.listener, Arc::new(self.house), self.tls)
             .map_err(|source| BrokerError::Io { what: "cannot start the HTTP side", source })
     }
+}
+
+/// The certificate that the settings name.
+fn certificate(config: &Config) -> Result<Option<Tls>, BrokerError> {
+    let (Some(cert), Some(key)) = (&config.http_tls_cert, &config.http_tls_key) else { return Ok(None) };
+    let tls =
+        Tls::load(cert, key).map_err(|error| BrokerError::Config(format!("--http-tls-cert: {error}")))?;
+    tracing::info!(certificate = %cert.display(), "HTTP is served over TLS");
+    Ok(Some(tls))
 }
 
 fn not_bound(address: SocketAddr, source: std::io::Error) -> BindError {

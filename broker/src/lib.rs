@@ -39,6 +39,7 @@ mod writer;
 pub use config::Config;
 pub use entrance::Entrance;
 pub use error::BrokerError;
+pub use ganger_http::Tls;
 pub use keys::{KeyFileError, KeyRing};
 pub use running::{Broker, Endpoints, RunningBroker};
 pub use values::{HttpAt, LogFormat};

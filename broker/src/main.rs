@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use ganger_broker::args::Args;
 use ganger_broker::journal::{JournalError, tool};
 use ganger_broker::server::Stop;
-use ganger_broker::{Broker, BrokerError, Config, KeyRing, LogFormat, RunningBroker};
+use ganger_broker::{Broker, BrokerError, Config, KeyRing, LogFormat, RunningBroker, Tls};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -100,8 +100,8 @@ fn serve(config: Config) -> Result<(), BrokerError> {
     let signals = Signals::catch()?;
     let broker = Broker::start(config)?;
     announce(&broker);
-    let (stop, keys) = (broker.stopper(), broker.keys().cloned());
-    std::thread::spawn(move || signals.forward(&stop, keys.as_ref()));
+    let (stop, keys, tls) = (broker.stopper(), broker.keys().cloned(), broker.tls().cloned());
+    std::thread::spawn(move || signals.forward(&stop, || reload(keys.as_ref(), tls.as_ref())));
     broker.join()
 }
 
@@ -139,15 +139,15 @@ impl Signals {
         Ok(Self { runtime, term, int, hup })
     }
 
-    /// The first that asks for the end drains, the second stops. SIGHUP has the keys read again.
-    fn forward(mut self, stop: &tokio::sync::mpsc::Sender<Stop>, keys: Option<&KeyRing>) {
+    /// The first that asks for the end drains, the second stops. SIGHUP has the files read again.
+    fn forward(mut self, stop: &tokio::sync::mpsc::Sender<Stop>, reload: impl Fn()) {
         self.runtime.block_on(async {
             for how in [Stop::Drain, Stop::Now] {
                 loop {
                     tokio::select! {
                         _ = self.term.recv() => break,
                         _ = self.int.recv() => break,
-                        Some(()) = self.hup.recv() => reload(keys),
+                        Some(()) = self.hup.recv() => reload(),
                     }
                 }
                 let _ = stop.send(how).await;
@@ -156,10 +156,19 @@ impl Signals {
     }
 }
 
-fn reload(keys: Option<&KeyRing>) {
+/// Reads again what may change while the broker runs. What is wrong stays as it was.
+fn reload(keys: Option<&KeyRing>, tls: Option<&Tls>) {
+    if keys.is_none() && tls.is_none() {
+        tracing::info!("there is nothing to read again: this broker has no keys and no certificate");
+    }
     match keys.map(KeyRing::reload) {
-        None => tracing::info!("there is nothing to read again: this broker has no keys"),
+        None => {}
         Some(Ok(count)) => tracing::info!(keys = count, "the authorised keys were read again"),
         Some(Err(error)) => tracing::error!(%error, "the authorised keys stay as they were"),
+    }
+    match tls.map(Tls::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("the certificate was read again"),
+        Some(Err(error)) => tracing::error!(%error, "the certificate stays as it was"),
     }
 }

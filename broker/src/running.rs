@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ganger_common::Epoch;
 use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::message::Durability;
-use ganger_http::Gateway;
+use ganger_http::{Gateway, Tls};
 use ganger_transport::mem::MemServer;
 use ganger_transport::zmq::{ZmqPublisher, ZmqServer, let_out};
 use ganger_transport::{Endpoint, Joined, Publisher, Server, raise_nofile_limit};
@@ -48,6 +48,7 @@ pub struct Endpoints {
 pub struct RunningBroker {
     endpoints: Endpoints,
     keys: Option<KeyRing>,
+    tls: Option<Tls>,
     stop: mpsc::Sender<Stop>,
     thread: Option<JoinHandle<Result<(), BrokerError>>>,
     gateway: Option<Gateway>,
@@ -79,6 +80,7 @@ impl Broker {
         raise_nofile_limit();
         let posts = Posts::put_up(&config, keys.clone())?;
         let (porch, aside) = Porch::open(&config, keys.as_ref())?.unzip();
+        let tls = porch.as_ref().and_then(Porch::tls);
         let (stop, stopped) = mpsc::channel(4);
         let (listening, is_listening) = std::sync::mpsc::channel();
         let io = |what| move |source| BrokerError::Io { what, source };
@@ -102,7 +104,8 @@ impl Broker {
         });
         match endpoints {
             Ok(endpoints) => {
-                let broker = RunningBroker { endpoints, keys, stop, thread: Some(thread), gateway: None };
+                let thread = Some(thread);
+                let broker = RunningBroker { endpoints, keys, tls, stop, thread, gateway: None };
                 broker.serving(porch)
             }
             // It did not come so far.
@@ -131,6 +134,11 @@ impl RunningBroker {
     /// The keys that may connect; none, when everybody may.
     pub fn keys(&self) -> Option<&KeyRing> {
         self.keys.as_ref()
+    }
+
+    /// The certificate of its HTTP side, if that is encrypted.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// Asks it to end. A second request while one waits to be seen changes nothing.

@@ -395,6 +395,24 @@ pub struct StatusView {
     pub counters: std::collections::BTreeMap<String, u64>,
     /// The kinds, by name; at most 1,000: those that are paused, and the first of the others.
     pub kinds: Vec<KindView>,
+    /// How long things took since the start of the broker's process.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub durations: Vec<HistogramView>,
+}
+
+/// How many lasted how long.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct HistogramView {
+    /// What was measured: `queue_wait`, `attempt_run` or `submit_to_settle`.
+    pub name: String,
+    /// The upper ends of the buckets, ascending, in microseconds; each belongs to its bucket.
+    pub bounds_us: Vec<u64>,
+    /// How many are in each bucket, and at the end how many are above all of them.
+    pub counts: Vec<u64>,
+    /// All spans together, in microseconds.
+    pub sum_us: u64,
 }
 
 /// Who has which revision.

@@ -6,9 +6,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
+use crate::handshake::Handshakes;
 use crate::house::House;
-use crate::limits::{BODIES_BYTES_MAX, SOCKETS_MAX, WAITS_MAX, WATCHERS_MAX};
+use crate::limits::{BODIES_BYTES_MAX, HANDSHAKE_PATIENCE, SOCKETS_MAX, WAITS_MAX, WATCHERS_MAX};
 use crate::metrics::Metrics;
+use crate::tls::Tls;
 use crate::visitors::Visitors;
 
 /// Kibibytes, in which bodies are counted.
@@ -29,6 +31,9 @@ pub(crate) struct App {
     /// Becomes true when the gateway ends.
     pub(crate) end: watch::Receiver<bool>,
     pub(crate) metrics: Metrics,
+    /// The certificate, where connections are encrypted.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) handshakes: Handshakes,
     /// Only this machine can connect.
     pub(crate) on_loopback: bool,
     /// When the broker was last asked whether it takes tasks, and what it said.
@@ -36,7 +41,12 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(house: Arc<dyn House>, on_loopback: bool, end: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        house: Arc<dyn House>,
+        tls: Option<Tls>,
+        on_loopback: bool,
+        end: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             visitors: Visitors::new(house.clone()),
             house,
@@ -46,6 +56,8 @@ impl App {
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             end,
             metrics: Metrics::new(),
+            tls,
+            handshakes: Handshakes::new(HANDSHAKE_PATIENCE),
             on_loopback,
             ready: Mutex::new(None),
         }

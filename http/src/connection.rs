@@ -8,25 +8,26 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::gate::Peer;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_PATIENCE, HEADERS_MAX};
+use crate::linger::Lingering;
 
 /// Serves a connection to its end, or until the request that is under way when the gateway ends.
 pub(crate) async fn serve(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     from: SocketAddr,
     router: Router,
     mut end: watch::Receiver<bool>,
 ) {
-    // An answer is one write; waiting for more would only delay it.
-    let _ = stream.set_nodelay(true);
     let routes = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(Peer(from));
-        routes.call(request)
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(Peer(from));
+        let body = Lingering::new(&head.headers, body);
+        routes.call(hyper::Request::from_parts(head, body))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -2,9 +2,9 @@
 
 use std::fmt::Error;
 
-use ganger_common::view::{KindView, StatusView};
+use ganger_common::view::{HistogramView, KindView, StatusView};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -117,13 +117,40 @@ impl Figures {
             let help = "See the specification, ganger status";
             if JOURNAL_GAUGES.contains(&name.as_str()) {
                 gauge(encoder, name, help, None, *count as f64)?;
-            } else if !name.starts_with(ERRORS) && !name.starts_with(DOOR) {
+            } else if ![ERRORS, DOOR, WATCHDOG].iter().any(|prefix| name.starts_with(prefix)) {
                 let counter = ConstCounter::new(*count);
                 counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
             }
         }
         self.by_label(encoder, ERRORS, ("errors", "code", "Refusals, by code"))?;
         self.by_label(encoder, DOOR, ("door", "event", "What happened at the door"))
+    }
+
+    /// What must be zero.
+    fn watchdogs(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "What must be zero, by what it is; see docs/http.md, Watchdogs";
+        let mut family = encoder.encode_descriptor("watchdog", help, None, MetricType::Gauge)?;
+        for (name, count) in &self.0.counters {
+            if let Some(check) = name.strip_prefix(WATCHDOG) {
+                labelled(&mut family, &[("check", check)], *count as f64)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn durations(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        for histogram in &self.0.durations {
+            let help = match histogram.name.as_str() {
+                "attempt_run" => "How long attempts ran, as their workers tell it",
+                "queue_wait" => "From when a task was taken, or was due, to its first lease",
+                "submit_to_settle" => "From when a task was taken to its outcome",
+                _ => "How long something took",
+            };
+            let unit = Some(&Unit::Seconds);
+            let encoder = encoder.encode_descriptor(&histogram.name, help, unit, MetricType::Histogram)?;
+            buckets(encoder, histogram)?;
+        }
+        Ok(())
     }
 
     /// Counters whose names differ in their ends, as one with a label.
@@ -146,13 +173,16 @@ impl Figures {
 
 const ERRORS: &str = "errors_";
 const DOOR: &str = "door_";
+const WATCHDOG: &str = "watchdog_";
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         self.gauges(&mut encoder)?;
         self.tasks(&mut encoder)?;
         self.kinds(&mut encoder)?;
-        self.counters(&mut encoder)
+        self.counters(&mut encoder)?;
+        self.watchdogs(&mut encoder)?;
+        self.durations(&mut encoder)
     }
 }
 
@@ -164,6 +194,14 @@ fn gauge(
     value: f64,
 ) -> Result<(), Error> {
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
+}
+
+/// A histogram whose last bucket has no end, as they all must.
+fn buckets(mut encoder: MetricEncoder<'_>, of: &HistogramView) -> Result<(), Error> {
+    let ends = of.bounds_us.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = ends.zip(of.counts.iter().copied()).collect();
+    let count = of.counts.iter().sum();
+    encoder.encode_histogram::<NoLabelSet>(of.sum_us as f64 / 1e6, count, &buckets, None)
 }
 
 fn labelled(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: f64) -> Result<(), Error> {
@@ -185,14 +223,25 @@ mod tests {
 
     #[test]
     fn every_figure_has_its_name_and_every_task_one_state() {
-        let counters =
-            [("tasks_accepted", 7), ("errors_busy", 3), ("door_old_zmtp", 2), ("journal_bytes", 5)];
+        let counters = [
+            ("tasks_accepted", 7),
+            ("errors_busy", 3),
+            ("door_old_zmtp", 2),
+            ("journal_bytes", 5),
+            ("watchdog_held_too_long", 4),
+        ];
         let text = shown(StatusView {
             queued: 5,
             parked: 2,
             retained_bytes: 9,
             uptime_ms: 1_500,
             counters: counters.map(|(name, count)| (name.to_owned(), count)).into(),
+            durations: vec![HistogramView {
+                name: "queue_wait".to_owned(),
+                bounds_us: vec![100, 2_500_000],
+                counts: vec![4, 2, 1],
+                sum_us: 7_500_000,
+            }],
             ..StatusView::default()
         });
         for line in [
@@ -204,6 +253,12 @@ mod tests {
             "ganger_errors_total{code=\"busy\"} 3",
             "ganger_door_total{event=\"old_zmtp\"} 2",
             "ganger_journal_bytes 5",
+            "ganger_watchdog{check=\"held_too_long\"} 4",
+            "ganger_queue_wait_seconds_bucket{le=\"0.0001\"} 4",
+            "ganger_queue_wait_seconds_bucket{le=\"2.5\"} 6",
+            "ganger_queue_wait_seconds_bucket{le=\"+Inf\"} 7",
+            "ganger_queue_wait_seconds_count 7",
+            "ganger_queue_wait_seconds_sum 7.5",
         ] {
             let is_it = |shown: &str| shown == line || shown.strip_suffix(".0") == Some(line);
             assert!(text.lines().any(is_it), "{line} is not in\n{text}");

@@ -7,14 +7,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::api;
 use crate::app::App;
 use crate::connection;
+use crate::handshake::Handshake;
 use crate::house::House;
 use crate::limits::{CONNECTIONS_MAX, END_GRACE, SOCKETS_MAX};
+use crate::tls::Tls;
 
 /// Between two tries to accept when the system has no room for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -29,15 +32,15 @@ pub struct Gateway {
 
 impl Gateway {
     /// Serves whoever comes to a listener, on a thread of its own: it shares a machine with the broker, and
-    /// must not take more than one core from it.
+    /// must not take more than one core from it. With a certificate, only encrypted.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn start(listener: TcpListener, house: Arc<dyn House>) -> io::Result<Self> {
+    pub fn start(listener: TcpListener, house: Arc<dyn House>, tls: Option<Tls>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (end, ends) = watch::channel(false);
-        let app = Arc::new(App::new(house, address.ip().is_loopback(), ends.clone()));
+        let app = Arc::new(App::new(house, tls, address.ip().is_loopback(), ends.clone()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("ganger-http".to_owned()).spawn(move || {
             runtime.block_on(async move {
@@ -91,10 +94,11 @@ async fn listen(listener: tokio::net::TcpListener, app: &Arc<App>, mut end: watc
         };
         match accepted {
             Ok((stream, from)) => {
-                let (router, ends, counted) = (router.clone(), ends.clone(), app.metrics.connection());
+                let (app, router, ends) = (app.clone(), router.clone(), ends.clone());
                 connections.spawn(async move {
-                    connection::serve(stream, from, router, ends).await;
-                    drop((place, counted));
+                    let _counted = app.metrics.connection();
+                    receive(&app, stream, from, router, ends).await;
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -111,4 +115,27 @@ async fn listen(listener: tokio::net::TcpListener, app: &Arc<App>, mut end: watc
     };
     let _ = tokio::time::timeout(END_GRACE, all_gone).await;
     feeding.abort();
+}
+
+/// Serves one connection, encrypted where there is a certificate.
+async fn receive(
+    app: &App,
+    stream: TcpStream,
+    from: SocketAddr,
+    router: Router,
+    ends: watch::Receiver<bool>,
+) {
+    // An answer is one write; waiting for more would only delay it.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = &app.tls else { return connection::serve(stream, from, router, ends).await };
+    match app.handshakes.shake(tls, stream).await {
+        Ok(stream) => {
+            app.metrics.handshake(Handshake::Done);
+            connection::serve(stream, from, router, ends).await;
+        }
+        Err(how) => {
+            app.metrics.handshake(how);
+            tracing::debug!(%from, ?how, "a TLS handshake came to nothing");
+        }
+    }
 }

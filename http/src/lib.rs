@@ -5,7 +5,8 @@
 //!
 //! - [`Gateway`]: listens, serves, ends. `connection`: one connection, with its limits.
 //! - [`House`], [`Visitor`]: who may come in, and as whom the broker sees them. `visitors`: their clients.
-//! - `gate`: what every request passes. `body`, `packed`: what it brings. `reply`, `refusal`: what it gets.
+//! - `gate`: what every request passes. `body`, `packed`, `linger`: what it brings. `reply`, `refusal`: what it gets.
+//! - [`Tls`]: the certificate. `handshake`: how strangers become encrypted.
 //! - `api`: the routes, and their description. `model`: the shapes of bodies.
 //! - [`feed`]: what happens in the broker, for whoever watches. `socket`: the conversation over a WebSocket.
 //! - `page`: the page for people.
@@ -21,8 +22,10 @@ pub mod feed;
 mod figures;
 mod gate;
 mod gateway;
+mod handshake;
 mod house;
 pub mod limits;
+mod linger;
 mod metrics;
 mod model;
 mod packed;
@@ -31,9 +34,11 @@ mod params;
 mod refusal;
 mod reply;
 mod socket;
+mod tls;
 mod visitors;
 
 pub use api::description;
 pub use gateway::Gateway;
 pub use house::{Fingerprint, House, TOKEN_BYTES_MAX, Visitor, fingerprint};
 pub use refusal::status_of;
+pub use tls::{Tls, TlsError};

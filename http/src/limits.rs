@@ -11,6 +11,8 @@ pub const BODY_BYTES_MAX: usize = 24 << 20;
 pub const BODIES_BYTES_MAX: usize = 128 << 20;
 /// How long a body may take.
 pub const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the rest of a body is read and thrown away when the answer is known before its end.
+pub const DISCARD_PATIENCE: Duration = Duration::from_secs(10);
 /// Largest head of a request.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most headers.
@@ -19,6 +21,12 @@ pub const HEADERS_MAX: usize = 100;
 pub const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections at a time. More wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 1_024;
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// TLS handshakes at a time. Whoever comes then takes the place of the one that has taken longest.
+pub const HANDSHAKES_MAX: usize = 256;
+/// As much of a file with certificates or a key is read.
+pub const TLS_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Tasks whose outcomes are waited for, over all requests: each is a place at a client.
 pub const WAITS_MAX: usize = 65_536;
 /// Whoever follows a task hears something at least this often, so that neither end takes the other for gone.
@@ -90,3 +98,4 @@ pub const READY_FOR: Duration = Duration::from_secs(1);
 pub const END_GRACE: Duration = Duration::from_secs(2);
 
 const _: () = assert!(BODY_BYTES_MAX > PAYLOAD_BYTES_MAX / 3 * 4 && BODIES_BYTES_MAX > BODY_BYTES_MAX);
+const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX, "silent strangers alone must not fill the house");

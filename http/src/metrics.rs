@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::app::App;
+use crate::handshake::Handshake;
 
 /// Upper ends of the buckets of durations, in seconds: from a question that the broker answers at once to the
 /// longest wait.
@@ -31,6 +32,11 @@ struct Answered {
     status: u16,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Shaken {
+    end: &'static str,
+}
+
 /// The gateway's own figures.
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
@@ -39,6 +45,7 @@ pub(crate) struct Metrics {
     connections: Gauge,
     sockets: Gauge,
     watchers: Gauge,
+    handshakes: Family<Shaken, Counter>,
 }
 
 /// Something that is counted as long as this is there.
@@ -63,6 +70,7 @@ impl Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor(new_histogram as fn() -> Histogram);
         let [connections, sockets, watchers]: [Gauge; 3] = Default::default();
+        let handshakes = Family::default();
         registry.register("requests", "Requests answered, by route and status", requests.clone());
         registry.register_with_unit(
             "request_duration",
@@ -73,7 +81,8 @@ impl Metrics {
         registry.register("connections", "Connections that are open", connections.clone());
         registry.register("websockets", "WebSockets that are open", sockets.clone());
         registry.register("watchers", "Those who watch what happens", watchers.clone());
-        Self { registry, requests, durations, connections, sockets, watchers }
+        registry.register("handshakes", "TLS handshakes, by how they ended", handshakes.clone());
+        Self { registry, requests, durations, connections, sockets, watchers, handshakes }
     }
 
     pub(crate) fn connection(&self) -> Counted {
@@ -86,6 +95,10 @@ impl Metrics {
 
     pub(crate) fn watcher(&self) -> Counted {
         Counted::one(&self.watchers)
+    }
+
+    pub(crate) fn handshake(&self, how: Handshake) {
+        self.handshakes.get_or_create(&Shaken { end: how.as_str() }).inc();
     }
 
     fn count(&self, route: &str, status: u16, took: Duration) {

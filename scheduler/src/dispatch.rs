@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use ganger_common::Attempt;
 use ganger_common::limits::{BATCH_BYTES_TARGET, BATCH_ITEMS_MAX};
 use ganger_common::message::Durability;
 
@@ -15,6 +16,7 @@ use crate::queue::KindKey;
 use crate::record::Cause;
 use crate::scheduler::{Draining, Scheduler};
 use crate::task::State;
+use crate::time::Wall;
 use crate::timers::Timer;
 use crate::worker::{WorkerKey, lease_of};
 
@@ -34,12 +36,7 @@ impl Scheduler {
     /// Gives out what can be given out.
     pub(crate) fn dispatch(&mut self) {
         self.refresh_touched();
-        let over = matches!(self.draining, Some(Draining::Overdue | Draining::Over));
-        let rests = self.draining.is_some() && self.config.durability == Durability::Journal;
-        // A lease names this life. Until the journal has its number, the next life could have the same, and
-        // grant the same lease to somebody else.
-        let unborn = self.out.safe() < self.begun;
-        if over || rests || unborn || self.behind {
+        if !self.gives_out() {
             return;
         }
         let mut served: Vec<WorkerKey> = Vec::new();
@@ -60,6 +57,16 @@ impl Scheduler {
         }
         self.send_outgoing(&served);
         self.arm_rebalance();
+    }
+
+    /// Whether anything is given out at all.
+    pub(crate) fn gives_out(&self) -> bool {
+        let over = matches!(self.draining, Some(Draining::Overdue | Draining::Over));
+        let rests = self.draining.is_some() && self.config.durability == Durability::Journal;
+        // A lease names this life. Until the journal has its number, the next life could have the same, and
+        // grant the same lease to somebody else.
+        let unborn = self.out.safe() < self.begun;
+        !(over || rests || unborn || self.behind)
     }
 
     /// How many tasks of a kind the worker should get in a row.
@@ -128,6 +135,11 @@ impl Scheduler {
         let task = &mut self.arena[key];
         task.attempt = task.attempt.next();
         task.state = State::Assigned { worker: to, epoch: self.config.epoch, at: self.now.time };
+        if task.attempt == Attempt(1) {
+            let delay_ms = task.extra.as_ref().map_or(0, |extra| extra.options.delay_ms);
+            let due = Wall(task.submitted.0.saturating_add(delay_ms));
+            self.durations.queue_wait.note_between(due, self.now.wall);
+        }
         worker.held_bytes += task.data.len();
         if !worker.revoked.is_empty() {
             // It may have claimed this lease before it had it.
@@ -174,7 +186,7 @@ impl Scheduler {
         }
     }
 
-    fn refresh_touched(&mut self) {
+    pub(crate) fn refresh_touched(&mut self) {
         for key in std::mem::take(&mut self.fleet.touched) {
             if let Some(worker) = self.fleet.get_mut(key) {
                 worker.touched = false;

@@ -257,6 +257,7 @@ impl Scheduler {
             revision: self.knowledge.revision(),
             knowledge_entries: self.knowledge.entries() as u64,
             counters: self.counters.by_name(),
+            durations: self.durations.views(),
             kinds: self.kind_views(),
         }
     }

@@ -2,6 +2,7 @@
 
 use ganger_common::{Account, TaskId};
 
+use crate::record::Lsn;
 use crate::scheduler::Scheduler;
 use crate::task::Task;
 
@@ -10,6 +11,11 @@ impl Scheduler {
     pub fn kind_of(&self, task: TaskId) -> Option<&str> {
         let key = self.arena.find(task)?;
         Some(&self.queues.kind(self.arena[key].kind).name)
+    }
+
+    /// The last record that is safe, and the last that was appended.
+    pub fn written(&self) -> (Lsn, Lsn) {
+        (self.out.safe(), self.out.appended())
     }
 
     /// On whose account a task without an outcome counts, with the bytes of its payload.

@@ -43,6 +43,7 @@ impl Scheduler {
     /// Gives a task its outcome at once, so that whatever else the same message says of it finds it
     /// settled; [`book_settled`](Self::book_settled) writes all of them down together.
     pub(crate) fn settle_into(&mut self, settled: &mut Settled, key: TaskKey, settlement: Settlement) {
+        self.durations.submit_to_settle.note_between(self.arena[key].submitted, self.now.wall);
         self.apply_settlement(self.now.wall, Some(key), settlement.clone());
         settled.push(key, settlement);
     }

@@ -210,6 +210,9 @@ impl Scheduler {
 
     /// The current attempt of a task ended.
     fn end_attempt(&mut self, key: TaskKey, ended: Ended, settled: &mut Settled) {
+        if ended.end != AttemptEnd::Returned {
+            self.durations.attempt_run.note(ended.run_us);
+        }
         match ended.end {
             AttemptEnd::Succeeded => {
                 self.counters.attempts_succeeded += 1;

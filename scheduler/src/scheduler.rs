@@ -11,6 +11,7 @@ use crate::carry::Carry;
 use crate::client::{ClientKey, Clients};
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::durations::Durations;
 use crate::effect::{ClientReply, Effect, Publication, WorkerCommand};
 use crate::fresh::Fresh;
 use crate::input::Input;
@@ -48,6 +49,7 @@ pub struct Scheduler {
     pub(crate) out: Output,
     pub(crate) random: Random,
     pub(crate) counters: Counters,
+    pub(crate) durations: Durations,
     /// Tasks without an outcome.
     pub(crate) unsettled: usize,
     /// Their payload bytes.
@@ -149,6 +151,7 @@ impl Scheduler {
             out: Output::default(),
             random: Random::new(config.seed),
             counters: Counters::default(),
+            durations: Durations::default(),
             unsettled: 0,
             payload_bytes: 0,
             delayed: 0,

@@ -16,12 +16,12 @@ fn what_help_says_is_the_default() {
         let (_, default) = help.split_once("[default: ")?;
         Some((arg.get_long()?.to_owned(), default.split_once(']')?.0.to_owned()))
     });
-    // Four are switches; two are nothing unless they are given.
+    // Four are switches; four are nothing unless they are given.
     let said: Vec<_> = said.collect();
     assert_eq!(said.len(), Settings::NAMES.len() - 4, "a setting without a default in its help");
     let given = said.into_iter().filter(|(_, default)| default != "none");
     let flags: Vec<String> = given.flat_map(|(name, default)| [format!("--{name}"), default]).collect();
-    assert_eq!(flags.len() / 2, Settings::NAMES.len() - 6);
+    assert_eq!(flags.len() / 2, Settings::NAMES.len() - 8);
     let spelled_out = parse(&flags.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     assert_eq!(format!("{spelled_out:?}"), format!("{:?}", parse(&[]).unwrap()));
 }
@@ -81,8 +81,8 @@ fn every_flag_reaches_its_setting() {
         ("--log", "debug"),
         ("--log-format", "json"),
     ];
-    // Four are switches, and two are of no use without each other.
-    assert_eq!(changed.len(), Settings::NAMES.len() - 6);
+    // Four are switches, and two pairs are of no use without each other.
+    assert_eq!(changed.len(), Settings::NAMES.len() - 8);
     let mut seen = vec![format!("{:?}", parse(&[]).unwrap())];
     for (flag, value) in changed {
         let config = format!("{:?}", parse(&[flag, value]).unwrap());
@@ -161,6 +161,9 @@ fn http_reaches_other_machines_only_with_tokens_on_a_way_that_somebody_calls_saf
         assert!(error.starts_with("--http: ") && error.contains("docs/http.md"), "{error}");
     }
     assert!(parse(&[&at[..], &keys, &["--http-cleartext"]].concat()).unwrap().http.is_some());
+    assert!(parse(&[&at[..], &keys, &TLS].concat()).is_ok());
+    let without_keys = parse(&[&at[..], &TLS].concat()).unwrap_err().to_string();
+    assert!(without_keys.starts_with("--http: ") && without_keys.contains("tokens"), "{without_keys}");
     assert!(parse(&[&at[..], &["--insecure"]].concat()).is_ok());
     assert_eq!(parse(&["--http", "none"]).unwrap().http, None);
     assert!(parse(&["--http", "[::1]:0"]).is_ok());
@@ -175,4 +178,19 @@ fn keys_come_in_twos_and_need_the_door() {
     let config = parse(&[&secret[..], &keys].concat()).unwrap();
     assert_eq!(config.entrance.secret_key, Some("broker.key".into()));
     assert!(parse(&["--direct"]).unwrap().entrance.is_direct);
+}
+
+const TLS: [&str; 4] = ["--http-tls-cert", "cert.pem", "--http-tls-key", "key.pem"];
+
+#[test]
+fn a_certificate_and_its_key_come_together() {
+    for (alone, other) in [(&TLS[..2], "--http-tls-key"), (&TLS[2..], "--http-tls-cert")] {
+        let error = parse(alone).unwrap_err().to_string();
+        assert!(error.starts_with(alone[0]) && error.contains(other), "{error}");
+    }
+    let config = parse(&TLS).unwrap();
+    assert_eq!(
+        (config.http_tls_cert, config.http_tls_key),
+        (Some("cert.pem".into()), Some("key.pem".into()))
+    );
 }

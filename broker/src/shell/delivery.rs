@@ -56,6 +56,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                     self.news.publish(self.clock.now());
                 }
                 self.watch_journal();
+                self.look_out();
                 return Ok(());
             }
         }
@@ -124,6 +125,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 status.counters.extend(self.counters.by_name());
                 status.counters.extend(figures(&self.journal));
                 status.counters.extend(self.guard.figures());
+                status.counters.extend(self.lookout.figures());
             }
             ClientReply::Knowledge { answer, .. } => self.guard.answer(conn, answer),
             _ => {}

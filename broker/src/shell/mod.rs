@@ -3,12 +3,13 @@
 //! - [`conns`]: what is known of each connection.
 //! - `intake`: from events to inputs. `delivery`: from effects to messages. `values`: what they wait for.
 //! - `news`: what happens, for whoever watches.
-//! - `journaling`: how the journal gets on, and what follows from it.
+//! - `journaling`: how the journal gets on, and what follows from it. `lookout`: whether all is as it must be.
 
 mod conns;
 mod delivery;
 mod intake;
 mod journaling;
+mod lookout;
 mod news;
 mod values;
 
@@ -31,6 +32,7 @@ use crate::server::Sockets;
 use conns::Conns;
 pub use conns::Side;
 use journaling::Journaling;
+use lookout::Lookout;
 pub(crate) use news::Reporter;
 use values::Reads;
 
@@ -60,6 +62,7 @@ pub struct Shell<S, P, J> {
     /// What happens, for whoever watches.
     pub(crate) news: Reporter,
     counters_logged: Time,
+    lookout: Lookout,
     /// Messages on their way out; kept to use its memory again.
     frames: Vec<Vec<u8>>,
     drained: bool,
@@ -90,6 +93,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             guard: Guard::default(),
             news: Reporter::default(),
             counters_logged: Time::default(),
+            lookout: Lookout::default(),
             frames: Vec::new(),
             drained: false,
             beats: 0,
@@ -137,6 +141,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     pub fn handle_timeout(&mut self) {
         let now = self.clock.now();
         self.scheduler.handle_timeout(now);
+        self.lookout.pass(now);
         if now.time.since(self.counters_logged) >= LOG_COUNTERS_EVERY {
             self.counters_logged = now.time;
             tracing::debug!(shell = ?self.counters, scheduler = ?self.scheduler.counters(), "counters");

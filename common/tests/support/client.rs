@@ -466,5 +466,6 @@ fn status() -> StatusView {
             oldest_ms: 350,
             paused: true,
         }],
+        durations: Vec::new(),
     }
 }

@@ -13,9 +13,7 @@ use super::tasks::refused_items;
 use crate::body::Taken;
 use crate::gate::Caller;
 use crate::limits::{RETRIED_MAX, RETRY_PAGES_MAX};
-use crate::model::{
-    Batch, DeadFilter, DeadParams, Discard, Discarded, Revive, Revived, TOO_MANY, TaskRows,
-};
+use crate::model::{Batch, DeadFilter, DeadParams, Discard, Discarded, Revive, Revived, TOO_MANY, TaskRows};
 use crate::params::Params;
 use crate::refusal::Refusal;
 

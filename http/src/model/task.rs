@@ -1,6 +1,6 @@
 //! Handing in, and what comes of it.
 
-use ganger_common::limits::BATCH_ITEMS_MAX;
+use ganger_common::limits::{BATCH_ITEMS_MAX, DELAY_MAX};
 use ganger_common::message::Durability;
 use ganger_common::view::TaskState;
 use ganger_common::{Attempt, Outcome, Revision, TaskId, TaskOptions};
@@ -43,19 +43,26 @@ pub(crate) struct Task {
 pub(crate) struct Options {
     /// Higher first, among tasks of the same kind.
     #[serde(default)]
+    #[schema(minimum = -32768, maximum = 32767)]
     priority: i16,
     /// Not dispatched before this has passed.
     #[serde(default)]
+    #[schema(maximum = 315360000000_u64)]
     delay_ms: u64,
     /// If it has not started by then, it expires.
+    #[schema(minimum = 1, maximum = 315360000000_u64)]
     ttl_ms: Option<u64>,
     /// Longest run of one attempt.
+    #[schema(minimum = 1, maximum = 315360000000_u64)]
     run_limit_ms: Option<u64>,
     /// Tries that may fail or time out, the first included.
+    #[schema(minimum = 1, maximum = 1000000)]
     max_attempts: Option<u32>,
     /// Workers that may die under it.
+    #[schema(minimum = 1, maximum = 1000000)]
     crash_limit: Option<u32>,
     /// First pause after a failure.
+    #[schema(maximum = 315360000000_u64)]
     backoff_ms: Option<u64>,
     /// Only on a worker that has applied this knowledge revision.
     knowledge: Option<Revision>,
@@ -82,6 +89,9 @@ impl From<Options> for TaskOptions {
         }
     }
 }
+
+// What is described stands in numbers.
+const _: () = assert!(DELAY_MAX.as_millis() == 315_360_000_000);
 
 /// One task, or several.
 #[derive(Deserialize, ToSchema)]

@@ -199,7 +199,7 @@ impl World {
         }
         self.carry_tape();
         self.note_waiting_leases();
-        self.check_scheduler();
+        self.check_scheduler(carried_out.is_ok());
         match carried_out {
             Err(ganger_broker::BrokerError::Journal(_)) => self.end_broker(BrokerEnd::JournalFailed),
             Err(error) => self.end_broker(BrokerEnd::Error(error.to_string())),
@@ -228,12 +228,17 @@ impl World {
         }
     }
 
-    fn check_scheduler(&mut self) {
+    fn check_scheduler(&mut self, is_whole: bool) {
         self.broker.turns += 1;
-        if self.broker.turns.is_multiple_of(self.plan.check_every)
-            && let Some(scheduler) = self.broker.scheduler()
-        {
-            scheduler.check_invariants();
+        if !self.broker.turns.is_multiple_of(self.plan.check_every) {
+            return;
+        }
+        let Some(shell) = self.broker.shell.as_ref() else { return };
+        shell.scheduler().check_invariants();
+        // What operators are woken by must never be wrong. In the middle of a turn much is half done.
+        if is_whole && shell.late_by().is_none() {
+            let watch = shell.scheduler().watchdogs();
+            assert!(watch.is_quiet(), "a watchdog barks: {watch:?}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! The HTTP side of a broker, as programs, operators, Prometheus and strangers meet it: real processes, and a
 //! client that says exactly what a test wants said.
 
+mod abuse;
+mod batches;
+mod conformance;
 mod events;
 mod house;
 mod knowledge;
@@ -11,4 +14,5 @@ mod refusals;
 mod rights;
 mod socket;
 mod submitting;
+mod tls;
 mod watching;

@@ -16,20 +16,20 @@ use tempfile::TempDir;
 use crate::house::SOON;
 
 /// A broker with keys, and the file that says who may do what.
-struct Keyed {
+pub(crate) struct Keyed {
     folder: TempDir,
     cluster: Option<Cluster>,
 }
 
 impl Keyed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         SecretKey::generate().save(&folder.path().join("broker.key"), "broker").unwrap();
         Self { folder, cluster: None }
     }
 
     /// Makes a token as an operator does; returns it with its fingerprint.
-    fn token(&self, name: &str) -> (String, String) {
+    pub(crate) fn token(&self, name: &str) -> (String, String) {
         let path = self.folder.path().join(format!("{name}.token"));
         let mut command = Command::new(binaries::path(binaries::CLIENT));
         let output = command.args(["keygen", "--token", name, "--out"]).arg(&path).output().unwrap();
@@ -39,11 +39,11 @@ impl Keyed {
         (token, String::from_utf8(output.stdout).unwrap().trim().to_owned())
     }
 
-    fn authorise(&self, lines: &[&str]) {
+    pub(crate) fn authorise(&self, lines: &[&str]) {
         std::fs::write(self.folder.path().join("keys"), lines.join("\n")).unwrap();
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let file = |name: &str| self.folder.path().join(name).display().to_string();
         let (secret, keys) = (file("broker.key"), file("keys"));
         let args = ["--secret-key", &secret, "--authorised-keys", &keys];
@@ -58,7 +58,11 @@ impl Keyed {
         eventually("it is read", SOON, || broker.stderr().matches("were read again").count() > seen);
     }
 
-    fn web(&self) -> Web {
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().unwrap()
+    }
+
+    pub(crate) fn web(&self) -> Web {
         crate::house::web(self.cluster.as_ref().unwrap())
     }
 }
