@@ -272,11 +272,11 @@ impl Scheduler {
                 None => nothing_of(name),
             })
             .collect();
-        let is_idle = |kind: &Kind| kind.ready + kind.leased == 0;
+        let is_busy = |kind: &Kind| kind.ready + kind.leased > 0;
         let others = self
             .queues
             .kinds_by_name()
-            .filter(|(key, kind)| !kind.is_paused && !(is_idle(kind) && !self.queues.is_served(*key)));
+            .filter(|(key, kind)| !kind.is_paused && (is_busy(kind) || self.queues.is_served(*key)));
         let room = PAGE_ROWS_MAX.saturating_sub(rows.len());
         rows.extend(others.take(room).map(|(key, _)| self.kind_view(key)));
         rows.sort_by(|one, other| one.kind.cmp(&other.kind));

@@ -59,7 +59,7 @@ impl Lookout {
         match self.watch.is_quiet() {
             true => tracing::info!("all that must be zero is zero again"),
             false => {
-                tracing::warn!(watch = ?self.watch, "something that must be zero is not: please report it")
+                tracing::warn!(watch = ?self.watch, "something that must be zero is not: please report it");
             }
         }
     }

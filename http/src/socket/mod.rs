@@ -125,7 +125,7 @@ impl Session {
             match message {
                 Some(Ok(Message::Text(text))) => self.take(&text, place),
                 Some(Ok(Message::Binary(_))) => {
-                    self.refuse(None, Refusal::wrong_type("say it in JSON, as text"));
+                    self.refuse(None, &Refusal::wrong_type("say it in JSON, as text"));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 // The library answers a goodbye by itself.
@@ -138,7 +138,7 @@ impl Session {
     fn take(&mut self, text: &str, place: Option<OwnedSemaphorePermit>) {
         let request: Request = match serde_json::from_str(text) {
             Ok(request) => request,
-            Err(error) => return self.refuse(message::number(text), message::unreadable(&error)),
+            Err(error) => return self.refuse(message::number(text), &message::unreadable(&error)),
         };
         let req = request.req;
         let ControlFlow::Continue(request) = self.check(request) else { return };
@@ -174,11 +174,11 @@ impl Session {
                 None => Refusal::not_found("of: there is no such request, or it has ended"),
             },
         };
-        self.refuse(Some(req), refusal);
+        self.refuse(Some(req), &refusal);
         ControlFlow::Break(())
     }
 
-    fn refuse(&self, req: Option<u64>, refusal: Refusal) {
+    fn refuse(&self, req: Option<u64>, refusal: &Refusal) {
         self.talk.outbox.say(req, &Body::Error { id: None, problem: refusal.problem() });
     }
 }

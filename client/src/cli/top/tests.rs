@@ -14,7 +14,7 @@ use super::sample::{Flow, Sample};
 use super::screen::{Next, Order, Screen};
 
 fn kind(name: &str, queued: u64, workers: u32, oldest_ms: u64) -> KindView {
-    KindView { kind: name.to_owned(), queued, leased: 4, workers, oldest_ms }
+    KindView { kind: name.to_owned(), queued, leased: 4, workers, oldest_ms, paused: false }
 }
 
 fn worker(number: u8, busy_us: u64, silent_ms: u64) -> WorkerView {
