@@ -15,7 +15,7 @@ pub(crate) use listing::{
 };
 pub(crate) use task::{
     Accepted, AcceptedBatch, AcceptedItem, Batch, Ended, Handed, Missed, OneOrMany, Partial, Progress,
-    TOO_MANY, Task, TaskResult, WaitParams,
+    StreamEvent, TOO_MANY, Task, TaskResult, WaitParams,
 };
 
 use ganger_common::TaskId;
