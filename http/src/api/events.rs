@@ -17,7 +17,7 @@ use super::watch::named;
 use crate::app::App;
 use crate::gate::Caller;
 use crate::limits::{EVENTS_PAUSE, SHOWN_BYTES_MAX};
-use crate::model::{Missed, Partial, Progress};
+use crate::model::{Missed, Partial, Progress, StreamEvent};
 use crate::params::Segments;
 use crate::refusal::Refusal;
 
@@ -27,7 +27,7 @@ use crate::refusal::Refusal;
     path = "/v1/tasks/{id}/events",
     params(("id" = TaskId, Path)),
     responses(
-        (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events", body = StreamEvent, content_type = "text/event-stream"),
         Refused
     )
 )]

@@ -17,7 +17,7 @@ pub(crate) use listing::{
 };
 pub(crate) use task::{
     Accepted, AcceptedBatch, AcceptedItem, Batch, Ended, Handed, Missed, OneOrMany, Partial, Progress,
-    TOO_MANY, Task, TaskPayload, TaskResult, WaitParams,
+    StreamEvent, TOO_MANY, Task, TaskPayload, TaskResult, WaitParams,
 };
 
 pub(crate) use watching::{WatchParams, Watching};

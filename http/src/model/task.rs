@@ -151,6 +151,31 @@ pub(crate) struct Ended {
     pub(crate) result: Shown,
 }
 
+/// The same of a task that may have no outcome yet: then none of this is there. Only described.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code)]
+pub(crate) struct EndedIfAny {
+    /// How.
+    outcome: Option<Outcome>,
+    /// The attempt that settled it; 0 when none ran.
+    attempt: Option<Attempt>,
+    /// What went wrong, when something did.
+    error: Option<String>,
+    /// The result.
+    #[serde(flatten)]
+    result: Shown,
+}
+
+/// An event of a stream. Only described.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code)]
+pub(crate) struct StreamEvent {
+    /// `progress`, `partial`, `missed`, `ended` or `error`.
+    event: String,
+    /// What there is to tell, as JSON in one line.
+    data: String,
+}
+
 /// What became of one task, or of several.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -170,6 +195,7 @@ pub(crate) struct Accepted {
     pub(crate) durability: Durability,
     /// Its outcome, if that was waited for and came.
     #[serde(flatten)]
+    #[schema(value_type = EndedIfAny)]
     pub(crate) ended: Option<Ended>,
 }
 
@@ -195,6 +221,7 @@ pub(crate) struct AcceptedItem {
     pub(crate) id: TaskId,
     /// Its outcome, if that was waited for and came.
     #[serde(flatten)]
+    #[schema(value_type = EndedIfAny)]
     pub(crate) ended: Option<Ended>,
 }
 
@@ -222,6 +249,7 @@ pub(crate) struct TaskResult {
     pub(crate) state: TaskState,
     /// Its outcome, once it has one.
     #[serde(flatten)]
+    #[schema(value_type = EndedIfAny)]
     pub(crate) ended: Option<Ended>,
 }
 
