@@ -28,7 +28,7 @@ fn outcomes_are_kept_for_their_time_and_then_let_go() {
     desk.pass(secs(2));
     assert_eq!(remembered(&mut desk, client, 1..=5), [4, 5]);
     desk.pass(secs(30));
-    assert_eq!(remembered(&mut desk, client, 1..=5), []);
+    assert_eq!(remembered(&mut desk, client, 1..=5), [0_u32; 0]);
     assert_eq!(desk.scheduler.status().retained_bytes, 0);
     assert_eq!(desk.counted("outcomes_dropped"), 0);
 }

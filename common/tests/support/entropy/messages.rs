@@ -298,7 +298,7 @@ impl<'a> Entropy<'a> {
             1 => FromWorker::Heartbeat(WorkerHeartbeat {
                 mark: self.u64(),
                 revision: self.revision(),
-                quiet: self.u64() % 2 == 0,
+                quiet: self.bool(),
             }),
             2 => FromWorker::Report(Report {
                 seq: self.u64(),
