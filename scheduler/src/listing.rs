@@ -272,11 +272,8 @@ impl Scheduler {
                 None => nothing_of(name),
             })
             .collect();
-        let is_busy = |kind: &Kind| kind.ready + kind.leased > 0;
-        let others = self
-            .queues
-            .kinds_by_name()
-            .filter(|(key, kind)| !kind.is_paused && (is_busy(kind) || self.queues.is_served(*key)));
+        let is_used = |key, kind: &Kind| kind.ready + kind.leased > 0 || self.queues.is_served(key);
+        let others = self.queues.kinds_by_name().filter(|(key, kind)| !kind.is_paused && is_used(*key, kind));
         let room = PAGE_ROWS_MAX.saturating_sub(rows.len());
         rows.extend(others.take(room).map(|(key, _)| self.kind_view(key)));
         rows.sort_by(|one, other| one.kind.cmp(&other.kind));

@@ -105,7 +105,7 @@ impl Scheduler {
         for (key, kind) in self.queues.kinds_by_name() {
             ready += kind.ready;
             let plain = plain(kind);
-            if gives_out && plain > 0 && self.queues.open_len(key) > 0 {
+            if gives_out && !kind.is_paused && plain > 0 && self.queues.open_len(key) > 0 {
                 watch.ready_beside_credit += plain as u64;
             }
         }

@@ -14,7 +14,8 @@
 //! success under its result. And it is not
 //! stale that an attempt of an earlier life failed if nobody was given the task since.
 //!
-//! Cannot see: a promise in a message that the log does not record as one. The end of a task that a new life
+//! Cannot see: a promise in a message that the log does not record as one. That a kind is resumed need not be on
+//! record: perhaps it was not paused. The end of a task that a new life
 //! does not know yet is acknowledged before anything is on record of it: it waits in memory for a client to
 //! hand the task in again, and if that is lost the task runs again.
 
@@ -44,9 +45,8 @@ struct Journal<'a> {
     /// Of this life, oldest first: the promises leave in the order of their records.
     retried: BTreeMap<TaskId, VecDeque<u64>>,
     discarded: BTreeMap<TaskId, u64>,
-    /// The first record of this life, or read back by it, that pauses a kind, and that resumes one.
+    /// The first record of this life, or read back by it, that pauses a kind.
     paused: BTreeMap<u8, u64>,
-    resumed: BTreeMap<u8, u64>,
     ended: BTreeMap<(LeaseId, WorkerId), u64>,
     knowledge: BTreeMap<Revision, u64>,
     /// Ends that workers have reported in this life, and what was known of the task when each came first.
@@ -211,10 +211,7 @@ impl<'a> Journal<'a> {
             Fact::KindPaused(kind) => {
                 self.paused.entry(*kind).or_insert(lsn);
             }
-            Fact::KindResumed(kind) => {
-                self.resumed.entry(*kind).or_insert(lsn);
-            }
-            Fact::Started | Fact::Forgotten(..) | Fact::Other => {}
+            Fact::Started | Fact::Forgotten(..) | Fact::KindResumed(_) | Fact::Other => {}
         }
     }
 
@@ -298,11 +295,8 @@ impl<'a> Journal<'a> {
             }
             Promise::Discarded(task) => self.discarded.get(task).copied(),
             Promise::KindPaused(kind) => self.paused.get(kind).copied(),
-            // What is not paused need not be resumed.
-            Promise::KindResumed(kind) => match self.paused.contains_key(kind) {
-                true => self.resumed.get(kind).copied(),
-                false => return None,
-            },
+            // What was not paused need not be resumed, and the log does not tell what it was then.
+            Promise::KindResumed(_) => return None,
             Promise::EndAcknowledged(lease) => {
                 let Some(Peer::Worker(worker)) = to else { return None };
                 return self.lack_behind_end(worker, *lease);

@@ -264,6 +264,7 @@ fn said(frame: &Bytes) -> Seen {
         FromClient::Ack(ack) => Seen::Ack(ack.upto),
         FromClient::Status(asked) => Seen::Asked(asked.req),
         FromClient::Cancel(list) => Seen::Asked(list.req),
+        FromClient::Discard(discard) => Seen::Asked(discard.req),
         FromClient::Goodbye(_) => Seen::Goodbye,
         other => panic!("a test that says {other:?} must be able to see it"),
     }

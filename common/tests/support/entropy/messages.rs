@@ -300,7 +300,7 @@ impl<'a> Entropy<'a> {
             1 => FromWorker::Heartbeat(WorkerHeartbeat {
                 mark: self.u64(),
                 revision: self.revision(),
-                quiet: self.u64().is_multiple_of(2),
+                quiet: self.bool(),
             }),
             2 => FromWorker::Report(Report {
                 seq: self.u64(),
