@@ -91,7 +91,7 @@ pub struct Scheduler {
     /// A journal is being read.
     pub(crate) reading: Option<Reading>,
     /// Something has changed since the last turn.
-    dirty: bool,
+    pub(crate) dirty: bool,
 }
 
 /// What a task without an outcome takes in the journal beside its payload.

@@ -95,12 +95,14 @@ impl Scheduler {
 
     fn owes_recall(&self, worker: &Worker) -> bool {
         let patience = RECALL_PATIENCE.max(self.config.silence_max() * 2);
-        let waited = self.now.time.since(worker.recalled);
+        // By what it said last, and not by now: what stood still may have been this process.
+        let waited = worker.last_seen.since(worker.recalled);
         worker.recall.is_some() && worker.conn.is_some() && waited > patience
     }
 
     fn watch_kinds(&self, watch: &mut Watch) {
-        let gives_out = self.gives_out();
+        // What has come in and was not followed by a dispatch is given out with the next effect that is asked for.
+        let gives_out = self.gives_out() && !self.dirty;
         let mut ready = 0;
         for (key, kind) in self.queues.kinds_by_name() {
             ready += kind.ready;
@@ -218,7 +220,10 @@ mod tests {
         let worker = scheduler.fleet.get_mut(key).unwrap();
         (worker.recall, worker.recalled) = (Some(1), at);
         assert_eq!(scheduler.watchdogs().recalls_unanswered, 0);
-        scheduler.now.time = at.plus(RECALL_PATIENCE).plus(OVERDUE);
+        let late = at.plus(RECALL_PATIENCE).plus(OVERDUE);
+        scheduler.now.time = late;
+        assert_eq!(scheduler.watchdogs().recalls_unanswered, 0, "nothing has been heard of it since");
+        scheduler.fleet.get_mut(key).unwrap().last_seen = late;
         assert_eq!(scheduler.watchdogs().recalls_unanswered, 1);
     }
 
