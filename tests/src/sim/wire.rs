@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use ganger_common::message::publish::{BEAT, BeatHeader, DeltaHeader, decode_header};
+use ganger_common::message::publish::{BEAT, BeatHeader, DeltaHeader, PULSE, decode_header};
 use ganger_common::message::{FromClient, FromWorker, KnowledgeAnswer, ToClient, ToWorker};
 use ganger_common::{AttemptEnd, ConnId, ErrorCode, Outcome, Revision, TaskId, WorkerId, decode};
 use ganger_scheduler::Data;
@@ -270,7 +270,7 @@ impl World {
     /// Something is published.
     pub(super) fn read_published(&mut self, parts: &[Bytes; 3]) {
         let revision = match &*parts[0] {
-            topic if topic == BEAT.as_bytes() || topic.starts_with(b"b/") => {
+            topic if [BEAT, PULSE].map(str::as_bytes).contains(&topic) || topic.starts_with(b"b/") => {
                 decode_header::<BeatHeader>(&parts[1]).map(|header| header.revision)
             }
             _ => decode_header::<DeltaHeader<'_>>(&parts[1]).map(|header| header.revision),
