@@ -51,9 +51,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
             } else if !self.read_values()? {
                 self.guard.decided();
-                self.watch_journal();
-                self.look_out();
-                return Ok(());
+                if !self.watch_journal() {
+                    self.look_out();
+                    return Ok(());
+                }
             }
         }
     }
