@@ -55,9 +55,10 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 if self.news.has_any() {
                     self.news.publish(self.clock.now());
                 }
-                self.watch_journal();
-                self.look_out();
-                return Ok(());
+                if !self.watch_journal() {
+                    self.look_out();
+                    return Ok(());
+                }
             }
         }
     }

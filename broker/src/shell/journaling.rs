@@ -54,15 +54,18 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
         Ok(())
     }
 
-    /// Tells the scheduler how the journal keeps up, and has the state carried when it has grown long.
-    pub(crate) fn watch_journal(&mut self) {
+    /// Tells the scheduler how the journal keeps up, and has the state carried when it has grown long. Returns
+    /// whether there was something to tell: what had to wait for the journal may be given out at once.
+    pub(crate) fn watch_journal(&mut self) -> bool {
         if self.scheduler.config().durability == Durability::Memory {
-            return;
+            return false;
         }
         let (usage, waiting) = (self.journal.usage(), self.journal.waiting_bytes());
         let is_full = usage.is_short_of_room;
         let is_behind = waiting > if self.journaling.is_behind { BEHIND_BYTES / 2 } else { BEHIND_BYTES };
+        let mut told = false;
         if (is_full, is_behind) != (self.journaling.is_full, self.journaling.is_behind) {
+            told = true;
             if is_full && !self.journaling.is_full {
                 tracing::warn!("the disk of the data directory is nearly full: nothing new is taken");
             }
@@ -80,7 +83,9 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             );
             (self.journaling.is_carrying, self.journaling.begun_bytes) = (true, usage.log_bytes);
             self.scheduler.handle(self.clock.now(), Input::Carry);
+            told = true;
         }
+        told
     }
 
     /// Everything alive has been carried past this record.

@@ -20,6 +20,7 @@ pub(crate) struct TaskParams {
     /// Where the page begins: `next` of the one before.
     pub(crate) after: Option<String>,
     /// Most rows, up to 1,000.
+    #[param(value_type = Option<u64>, maximum = 4294967295_u64)]
     pub(crate) limit: Option<u32>,
 }
 
@@ -35,6 +36,7 @@ pub(crate) struct DeadParams {
     /// Where the page begins: `next` of the one before.
     pub(crate) after: Option<String>,
     /// Most rows, up to 1,000.
+    #[param(value_type = Option<u64>, maximum = 4294967295_u64)]
     pub(crate) limit: Option<u32>,
 }
 

@@ -65,6 +65,7 @@ pub(crate) struct Options {
     #[schema(maximum = 315360000000_u64)]
     backoff_ms: Option<u64>,
     /// Only on a worker that has applied this knowledge revision.
+    #[schema(value_type = Option<u64>, format = "uint64", maximum = 18446744073709551615_u64)]
     knowledge: Option<Revision>,
     /// Its worker tells how far it is, for whoever follows it.
     #[serde(default)]

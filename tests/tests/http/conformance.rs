@@ -25,7 +25,7 @@ fn schemathesis_finds_no_500_and_nothing_that_the_description_does_not_say() {
     command.args(["-m", "schemathesis.cli", "--config-file"]);
     command.arg(repository().join("tests/tests/http/schemathesis.toml"));
     command.args(["run", &format!("http://{at}/v1/openapi.json"), "--no-color"]);
-    command.args(["--max-examples", Scale::from_env().pick("15", "300")]);
+    command.args(["--max-examples", Scale::from_env().pick("5", "300")]);
     let output = command.current_dir(cluster.directory()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let wrong = String::from_utf8_lossy(&output.stderr);
