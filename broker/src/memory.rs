@@ -5,11 +5,11 @@
 #[cfg(target_env = "gnu")]
 const LARGE_BLOCK: libc::c_int = 256 << 10;
 
-/// As much free memory at the end of the heap is kept for what comes next. Setting the limit above fixes this one,
+/// As much free memory at the end of each heap is kept for what comes next. Setting the limit above fixes this one,
 /// too, at 128 KiB unless it is said: then the heap ends and grows anew with every few batches, which cost a tenth
 /// of the throughput.
 #[cfg(target_env = "gnu")]
-const KEPT: libc::c_int = 16 << 20;
+const KEPT: libc::c_int = 4 << 20;
 
 /// Lets the memory of large values go when they do. Call it before the process has threads.
 ///

@@ -3,10 +3,10 @@
 use ganger_broker::sans_io::Side;
 use ganger_common::codec::{Blob, List};
 use ganger_common::message::{
-    Ack, AttemptPartial, AttemptProgress, AttemptReport, ClientHeartbeat, ClientHello, Discard, Drain, EndDetail,
-    FromClient, FromWorker, Goodbye, Held, KnowledgeOp, KnowledgeRequest, Lease, ListTasks, NewTask, OneKind,
-    OneTask, Page, PublishRequest, Report, Request, Submit, TaskIds, TaskList, Watch, WorkerDrain,
-    WorkerHeartbeat, WorkerHello,
+    Ack, AttemptPartial, AttemptProgress, AttemptReport, ClientHeartbeat, ClientHello, Discard, Drain,
+    EndDetail, FromClient, FromWorker, Goodbye, Held, KnowledgeOp, KnowledgeRequest, Lease, ListTasks,
+    NewTask, OneKind, OneTask, Page, PublishRequest, Report, Request, Submit, TaskIds, TaskList, Watch,
+    WorkerDrain, WorkerHeartbeat, WorkerHello,
 };
 use ganger_common::version::PROTOCOL;
 use ganger_common::view::{Among, StateFilter};

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use ganger_client::NewTask;
 use ganger_client::session::request::{Ask, DiscardQuery, Request, TaskQuery};
 use ganger_client::session::{Effect, Input, Session, SessionConfig, Submission, Token};
-use ganger_common::view::Among;
 use ganger_common::message::FromClient;
+use ganger_common::view::Among;
 use ganger_common::{Revision, SessionToken, TaskId, decode};
 
 use crate::choices::Choices;
@@ -172,7 +172,11 @@ impl World {
             10 => Request::Discard(vec![hostile::task(choices); usize::from(choices.up_to(3))]),
             11 => {
                 let kind = choices.flag().then(|| text.clone());
-                Request::DiscardAll(DiscardQuery { among: choices.pick(&Among::ALL), kind, after: Some(text) })
+                Request::DiscardAll(DiscardQuery {
+                    among: choices.pick(&Among::ALL),
+                    kind,
+                    after: Some(text),
+                })
             }
             12 => Request::Pause { kind: text },
             13 => Request::Resume { kind: text },

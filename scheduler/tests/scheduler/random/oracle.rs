@@ -10,7 +10,6 @@ use ganger_scheduler::{Lsn, Record};
 pub(super) struct Oracle {
     read: usize,
     pub(super) accepted: BTreeSet<TaskId>,
-    pub(super) detached: BTreeSet<TaskId>,
     pub(super) settled: BTreeMap<TaskId, Outcome>,
     pub(super) paused: BTreeSet<String>,
     /// Outcomes in the order of settling with their numbers, by where they are kept.
@@ -43,10 +42,7 @@ impl Oracle {
             Record::Accepted { tasks, .. } => {
                 for task in tasks {
                     self.number += 1;
-                    let is_new = self.accepted.insert(task.id);
-                    if is_new && task.options.as_ref().is_some_and(|options| options.detached) {
-                        self.detached.insert(task.id);
-                    }
+                    self.accepted.insert(task.id);
                 }
             }
             Record::AttemptEnded(ended) => {
@@ -79,7 +75,6 @@ impl Oracle {
                     assert!(matches!(outcome, Some(Outcome::Failed | Outcome::Dead)), "{task} {outcome:?}");
                     self.dead.retain(|(_, dead)| dead != task);
                     self.accepted.remove(task);
-                    self.detached.remove(task);
                 }
             }
             Record::KindPaused { kind } => assert!(self.paused.insert(kind.to_string()), "paused twice"),
@@ -90,7 +85,6 @@ impl Oracle {
                     kept.chain(self.dead.extract_if(.., |(number, _)| *number <= *dead)).collect();
                 for (_, task) in gone {
                     self.accepted.remove(&task);
-                    self.detached.remove(&task);
                     self.settled.remove(&task);
                 }
             }

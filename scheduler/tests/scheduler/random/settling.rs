@@ -3,7 +3,7 @@
 use ganger_common::view::{TaskState, TaskView};
 use ganger_common::{AttemptEnd, Epoch};
 use ganger_scheduler::effect::KnowledgeAnswer;
-use ganger_scheduler::input::KnowledgeOp;
+use ganger_scheduler::input::{KnowledgeOp, NewTask};
 use ganger_scheduler::{Record, Scheduler};
 
 use super::sim::Sim;
@@ -67,8 +67,9 @@ impl Sim {
         }
         for client in 0..CLIENTS {
             self.confirm(client);
-            let waits = self.clients[client].waits.keys();
-            let waits: Vec<_> = waits.filter(|n| !self.oracle.detached.contains(&id(**n))).collect();
+            let is_told = |task: &NewTask| !task.options.as_ref().is_some_and(|options| options.detached);
+            let waits = self.clients[client].waits.iter().filter(|(_, task)| is_told(task));
+            let waits: Vec<_> = waits.map(|(n, _)| n).collect();
             assert!(waits.is_empty(), "I1: client {client} was not told of {waits:?}");
         }
     }
