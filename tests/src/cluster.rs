@@ -1,7 +1,9 @@
 //! One broker and its workers, as an operator would start them.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ganger_transport::Endpoint;
@@ -93,7 +95,7 @@ impl Cluster {
     /// # Panics
     /// When it does not listen in time.
     pub fn start(broker_args: &[&str]) -> Self {
-        Self::start_at(None, broker_args)
+        Self::start_at(false, broker_args)
     }
 
     /// The same with a broker that serves HTTP.
@@ -101,10 +103,10 @@ impl Cluster {
     /// # Panics
     /// When it does not listen in time.
     pub fn start_with_http(broker_args: &[&str]) -> Self {
-        Self::start_at(Some("127.0.0.1:0".to_owned()), broker_args)
+        Self::start_at(true, broker_args)
     }
 
-    fn start_at(http: Option<String>, broker_args: &[&str]) -> Self {
+    fn start_at(serves_http: bool, broker_args: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("ganger-test-").tempdir();
         let directory = directory.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
         let mut broker_args: Vec<String> = broker_args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -115,7 +117,9 @@ impl Cluster {
             let data = directory.path().join("data").to_string_lossy().into_owned();
             broker_args.extend(["--data".to_owned(), data]);
         }
-        let free = "tcp://127.0.0.1:0".to_owned();
+        let address = own_address();
+        let free = format!("tcp://{address}:0");
+        let http = serves_http.then(|| format!("{address}:0"));
         let anywhere = Endpoints { clients: free.clone(), workers: free.clone(), knowledge: free, http };
         let broker = spawn_broker(&anywhere, &broker_args, directory.path());
         let endpoints = wait_until_ready(&broker, 0);
@@ -234,6 +238,21 @@ impl Drop for Cluster {
             self.print_logs();
         }
     }
+}
+
+/// An address of the loopback network that is likely nobody else's.
+///
+/// A broker that is started again wants the ports that it had, and meanwhile the kernel may have given one of
+/// them to a connection that somebody else makes. It gives those the address 127.0.0.1.
+fn own_address() -> Ipv4Addr {
+    if !cfg!(target_os = "linux") {
+        return Ipv4Addr::LOCALHOST;
+    }
+    static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+    let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+    let number = std::process::id().wrapping_mul(61).wrapping_add(cluster);
+    let [_, a, b, c] = number.to_be_bytes();
+    Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254))
 }
 
 fn spawn_broker(at: &Endpoints, args: &[String], logs: &Path) -> Proc {
