@@ -72,10 +72,12 @@ fn refuse_flags(error: &clap::Error) -> ExitCode {
 fn log_to_stderr(config: &Config) {
     // The settings were checked, so this filter is one.
     let mut filter = EnvFilter::try_new(&config.log).unwrap_or_default();
-    // The library tells of every connection, by names that mean nothing here, and the clients of the gateway
-    // tell of a broker that goes away, which is this one. Whoever wants that asks for it.
+    // The library tells of every connection, by names that mean nothing here, and that the file of a private
+    // socket is gone, which has moved; and the clients of the gateway tell of a broker that goes away, which is
+    // this one. Whoever wants that asks for it.
     for (of, quiet, level) in [
         ("zeromq", "zeromq=warn", LevelFilter::WARN),
+        ("zeromq", "zeromq::transport::ipc=error", LevelFilter::ERROR),
         ("ganger_client", "ganger_client=error", LevelFilter::ERROR),
     ] {
         let is_talkative = filter.max_level_hint().is_none_or(|hint| hint > level);
