@@ -1,7 +1,8 @@
 //! Who gets what.
 //!
 //! Slots come first, in breadth: the worker with the least to do gets the next task, and a batch is no
-//! larger than an even share, so that few tasks spread over all. Only then do the reserves fill up. What
+//! larger than an even share, so that few tasks spread over all, unless they are too small for that
+//! ([`crate::pack`]). Only then do the reserves fill up. What
 //! has not started and would sit there while somebody else has nothing to do is recalled.
 
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::scheduler::{Draining, Scheduler};
 use crate::task::State;
 use crate::time::Wall;
 use crate::timers::Timer;
-use crate::worker::{WorkerKey, lease_of};
+use crate::worker::{Worker, WorkerKey, lease_of};
 
 /// Tasks of one kind that are given out in a row while another kind waits for its turn.
 const TURN_MAX: usize = 64;
@@ -42,11 +43,11 @@ impl Scheduler {
         let mut served: Vec<WorkerKey> = Vec::new();
         self.dispatch_gated(&mut served);
         while let Some((_, _, kind)) = self.queues.first_ready() {
-            let Some((_, _, worker)) = self.queues.least_loaded(kind) else {
+            let Some((worker, most)) = self.packed(kind).or_else(|| self.spread(kind)) else {
                 self.queues.unrank(kind);
                 continue;
             };
-            let share = self.share(kind, worker);
+            let share = self.share(worker, most);
             for _ in 0..share {
                 let Some(task) = self.queues.pop(&mut self.arena, kind) else { break };
                 self.assign(task, worker);
@@ -69,14 +70,19 @@ impl Scheduler {
         !(over || rests || unborn || self.behind)
     }
 
-    /// How many tasks of a kind the worker should get in a row.
-    fn share(&self, kind: KindKey, worker: WorkerKey) -> usize {
-        let Some(worker) = self.fleet.get(worker) else { return 0 };
-        let most = match worker.idle_slots() {
-            0 => worker.room(&self.config),
-            idle => idle.min(worker.room(&self.config)),
-        } as usize;
+    /// The worker of a kind that has the least to do, and how many tasks it may have: no more than it has slots
+    /// free, nor than an even share.
+    fn spread(&self, kind: KindKey) -> Option<(WorkerKey, usize)> {
+        let (_, _, key) = self.queues.least_loaded(kind)?;
+        let idle = self.fleet.get(key).map(Worker::idle_slots).filter(|idle| *idle > 0);
         let even = self.queues.kind(kind).ready.div_ceil(self.queues.open_len(kind).max(1));
+        Some((key, even.min(idle.unwrap_or(u32::MAX) as usize)))
+    }
+
+    /// How many of so many tasks a worker gets in a row.
+    fn share(&self, worker: WorkerKey, most: usize) -> usize {
+        let Some(worker) = self.fleet.get(worker) else { return 0 };
+        let room = worker.room(&self.config) as usize;
         let turn = match self.queues.second_ready() {
             Some(_) => TURN_MAX,
             None => BATCH_ITEMS_MAX,
@@ -84,7 +90,7 @@ impl Scheduler {
         // A batch of large payloads must not overshoot what one worker may hold by more than one task.
         let bytes_left = self.config.worker_bytes_max.saturating_sub(worker.held_bytes);
         let average = (self.payload_bytes / self.unsettled.max(1)).max(1);
-        most.min(even).min(turn).min((bytes_left / average).max(1))
+        most.min(room).min(turn).min((bytes_left / average).max(1))
     }
 
     /// Tasks that need knowledge go to whoever has it, before the others of their kind.
@@ -133,6 +139,7 @@ impl Scheduler {
             unreachable!("only workers of the fleet are open");
         };
         let task = &mut self.arena[key];
+        worker.note_given(task.kind, self.now.time);
         task.attempt = task.attempt.next();
         task.state = State::Assigned { worker: to, epoch: self.config.epoch, at: self.now.time };
         if task.attempt == Attempt(1) {
@@ -255,7 +262,7 @@ impl Scheduler {
     }
 
     /// How many tasks a worker has that it has had for a while and that wait for a slot.
-    fn held_back(&self, worker: &crate::worker::Worker) -> u32 {
+    fn held_back(&self, worker: &Worker) -> u32 {
         let Some(oldest) = worker.assigned.head() else { return 0 };
         let State::Assigned { at, .. } = self.arena[oldest].state else { return 0 };
         match self.now.time.since(at) {

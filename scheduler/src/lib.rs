@@ -50,6 +50,7 @@ mod look;
 mod orphans;
 mod outcomes;
 mod output;
+mod pack;
 mod pausing;
 mod payers;
 mod queue;

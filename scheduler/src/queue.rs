@@ -14,6 +14,7 @@ use slab::Slab;
 
 use crate::arena::{Arena, TaskKey};
 use crate::level::Level;
+use crate::pack::Pace;
 use crate::task::{State, Task};
 use crate::worker::WorkerKey;
 
@@ -44,6 +45,8 @@ pub(crate) struct Kind {
     /// Ready tasks that wait for a worker that knows enough.
     pub(crate) gated: BTreeSet<(Revision, u64, TaskKey)>,
     pub(crate) leased: usize,
+    /// How long its tasks run.
+    pub(crate) pace: Pace,
     pub(crate) classes: Vec<ClassKey>,
     /// Nothing of it is given out.
     pub(crate) is_paused: bool,
@@ -106,6 +109,7 @@ impl Queues {
             ready: 0,
             gated: BTreeSet::new(),
             leased: 0,
+            pace: Pace::default(),
             classes: Vec::new(),
             is_paused: self.paused.contains(name),
             rank: None,

@@ -137,6 +137,9 @@ impl Scheduler {
         let total = Duration::from_micros(total);
         worker.ended += u64::from(count);
         worker.ran = worker.ran.saturating_add(total);
+        if count > 0 {
+            worker.moved = self.now.time;
+        }
         worker.credit.learn(&self.config, worker.slots, count, total, ran_dry);
     }
 
@@ -212,6 +215,7 @@ impl Scheduler {
     fn end_attempt(&mut self, key: TaskKey, ended: Ended, settled: &mut Settled) {
         if ended.end != AttemptEnd::Returned {
             self.durations.attempt_run.note(ended.run_us);
+            self.queues.kind_mut(self.arena[key].kind).pace.learn(ended.run_us);
         }
         match ended.end {
             AttemptEnd::Succeeded => {

@@ -9,8 +9,12 @@ use ganger_common::{ConnId, Revision, SessionToken, WorkerId};
 use crate::arena::List;
 use crate::config::Config;
 use crate::effect::Dispatch;
-use crate::queue::{ClassKey, Load};
+use crate::pack::pack_len;
+use crate::queue::{ClassKey, KindKey, Load};
 use crate::time::Time;
+
+/// A worker that has nothing is borne with for so much longer.
+const IDLE_PATIENCE: u32 = 2;
 
 /// A worker's session. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,6 +56,10 @@ pub(crate) struct Worker {
     /// Leases that it may have lost with a connection, until it has had its say: how many heartbeats have
     /// come on this connection.
     pub(crate) unaccounted: Option<(BTreeSet<LeaseKey>, u8)>,
+    /// The one kind that all it has is of, if that is known.
+    pub(crate) only: Option<KindKey>,
+    /// When it last ended something, or was given something when it had nothing.
+    pub(crate) moved: Time,
     pub(crate) ended: u64,
     /// How long what has ended ran, as it told.
     pub(crate) ran: Duration,
@@ -80,6 +88,16 @@ impl Worker {
     /// Tasks that are in its hands.
     pub(crate) fn outstanding(&self) -> u32 {
         (self.assigned.len() + self.running.len() + self.revoked.len()) as u32
+    }
+
+    /// From when on it may be silent: what it is given while it has nothing begins the span anew.
+    pub(crate) fn silent_since(&self) -> Time {
+        self.last_seen.max(self.moved)
+    }
+
+    /// How long it may be silent. One that has nothing may say that it lives half as often, and nobody waits for it.
+    pub(crate) fn silence_max(&self, config: &Config) -> Duration {
+        config.silence_max() * if self.outstanding() == 0 { IDLE_PATIENCE } else { 1 }
     }
 
     /// Slots with nothing to do.
@@ -115,7 +133,7 @@ impl Worker {
 ///
 /// Two forces: the worker ran dry while there was work (the reserve doubles: it did not cover a round
 /// trip), and what waits there would wait for longer than [`Config::hold_time`] (the reserve shrinks to
-/// that). Workers of long tasks so hold one per slot, workers of tiny tasks what keeps them busy, and
+/// that). What is too small to be spread may stand there in any case. Workers of long tasks so hold one per slot, workers of tiny tasks what keeps them busy, and
 /// nobody guesses a number.
 #[derive(Debug, Default)]
 pub(crate) struct Credit {
@@ -150,7 +168,8 @@ impl Credit {
         if ran_dry {
             self.reserve = (self.reserve * 2).max(1);
         }
-        self.reserve = self.reserve.min(most);
+        let packed = slots.saturating_mul(pack_len(self.average_run_us as u64) - 1);
+        self.reserve = self.reserve.max(packed).min(most);
     }
 }
 

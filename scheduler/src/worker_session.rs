@@ -162,6 +162,8 @@ impl Scheduler {
             recalls: 0,
             recalled: Time(0),
             unaccounted: None,
+            only: None,
+            moved: Time(0),
             ended: 0,
             ran: Duration::ZERO,
             open: None,
@@ -232,15 +234,18 @@ impl Scheduler {
 
     fn watch_silence(&mut self, key: WorkerKey) {
         let Some(worker) = self.fleet.get_mut(key) else { return };
-        let at = worker.last_seen.plus(self.config.silence_max());
+        let since = worker.silent_since();
+        let soon = since.plus(self.config.silence_max());
+        let at = if soon > self.now.time { soon } else { since.plus(worker.silence_max(&self.config)) };
         self.timers.set(&mut worker.silent_at, Timer::WorkerSilent(key), Some(at));
     }
 
-    /// The deadline is not moved at every message; when it comes, it is compared with the last one.
+    /// The deadline is not moved at every message; when it comes, it is compared with the last one. It is never
+    /// further away than what a worker is borne with that is given something now.
     pub(crate) fn on_worker_silent(&mut self, key: WorkerKey) {
         let Some(worker) = self.fleet.get_mut(key) else { return };
         worker.silent_at = None;
-        if self.now.time.since(worker.last_seen) >= self.config.silence_max() {
+        if self.now.time.since(worker.silent_since()) >= worker.silence_max(&self.config) {
             return self.depart(key, Departure::Silent);
         }
         self.watch_silence(key);
@@ -315,6 +320,7 @@ impl Scheduler {
         }
         for (key, worker) in self.fleet.iter_mut() {
             worker.last_seen = worker.last_seen.plus(stall).min(self.now.time);
+            worker.moved = worker.moved.plus(stall).min(self.now.time);
             if let Some(at) = worker.grace_at {
                 self.timers.set(&mut worker.grace_at, Timer::WorkerGrace(key), Some(at.plus(stall)));
             }

@@ -9,7 +9,7 @@ use ganger_scheduler::input::Ended;
 use crate::support::*;
 
 impl Desk {
-    /// Lets a worker run 500 tiny tasks, dry again and again, so that it may hold some hundred.
+    /// Lets a worker run 500 small tasks, dry again and again, so that it may hold some dozens.
     pub(crate) fn grow_credit(&mut self, client: Client, worker: &Worker) {
         self.submit(client, tasks(100_000..100_500));
         loop {
@@ -17,31 +17,31 @@ impl Desk {
             if given.is_empty() {
                 break;
             }
-            self.end(worker, tiny_ends(&given));
+            self.end(worker, small_ends(&given, 130));
             self.outcomes(client);
         }
     }
 }
 
-fn tiny_ends(given: &[(u32, u32)]) -> Vec<Ended> {
-    given.iter().map(|(n, attempt)| Ended { run_us: 20, ..success(*n, *attempt) }).collect()
+pub(crate) fn small_ends(given: &[(u32, u32)], run_us: u64) -> Vec<Ended> {
+    given.iter().map(|(n, attempt)| Ended { run_us, ..success(*n, *attempt) }).collect()
 }
 
 #[test]
-fn the_credit_of_tiny_tasks_grows_until_the_hold_time_is_covered() {
+fn the_credit_of_small_tasks_grows_until_the_hold_time_is_covered() {
     let mut desk = Desk::new();
     let (client, worker) = (desk.client(1), desk.worker(1, 1));
-    desk.submit(client, tasks(1..=20_000));
+    desk.submit(client, tasks(1..=2_000));
     let mut sizes = Vec::new();
     let mut given = desk.given(&worker);
     while sizes.len() < 15 {
         sizes.push(given.len());
-        desk.end(&worker, tiny_ends(&given));
+        desk.end(&worker, small_ends(&given, 130));
         given = desk.given(&worker);
         desk.outcomes(client);
     }
     assert_eq!(&sizes[..5], [1, 2, 3, 5, 9], "the reserve doubles while the worker runs dry");
-    assert_eq!(sizes.last(), Some(&501), "10 ms of work at 20 us each, and the slot");
+    assert_eq!(sizes.last(), Some(&77), "10 ms of work at 130 us each, and the slot");
     desk.take();
 }
 
@@ -53,7 +53,7 @@ fn the_credit_of_tiny_tasks_stops_at_its_cap() {
     for _ in 0..10 {
         let given = desk.given(&worker);
         assert!(given.len() <= 8);
-        desk.end(&worker, tiny_ends(&given));
+        desk.end(&worker, small_ends(&given, 20));
     }
     assert_eq!(desk.given(&worker).len(), 8);
     desk.take();

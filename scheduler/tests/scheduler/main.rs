@@ -14,6 +14,7 @@ mod fencing;
 mod forgetting;
 mod inheriting;
 mod knowing;
+mod packing;
 mod pausing;
 mod promising;
 mod random;

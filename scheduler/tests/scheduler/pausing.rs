@@ -170,7 +170,7 @@ fn a_worker_whose_only_work_is_paused_keeps_its_reserve() {
     for n in 1..=8 {
         desk.submit(client, tasks([n]));
         assert_eq!(desk.given(&worker), [(n, 1)]);
-        desk.end(&worker, vec![Ended { run_us: 10, ..success(n, 1) }]);
+        desk.end(&worker, vec![Ended { run_us: 200, ..success(n, 1) }]);
     }
     desk.outcomes(client);
     let ask = |req| ClientRequest::ListWorkers { req, after: None, limit: None };

@@ -70,14 +70,38 @@ fn an_attempt_is_taken_away_a_second_after_its_run_limit() {
 
 #[test]
 fn a_silent_worker_is_given_up_after_heartbeat_times_liveness() {
+    let (mut desk, _, worker) = running(|_| ());
+    desk.beat_once(&worker);
+    desk.mute(&worker);
+    exactly_after(&mut desk, secs(3), |desk| is_given_up(desk, &worker));
+}
+
+fn is_given_up(desk: &mut Desk, worker: &Worker) -> bool {
+    desk.commands(worker);
+    desk.closed() == [worker.conn]
+}
+
+#[test]
+fn a_silent_worker_that_has_nothing_is_given_up_after_twice_that() {
     let mut desk = Desk::new();
     let worker = desk.worker(1, 1);
     desk.beat_once(&worker);
     desk.mute(&worker);
-    exactly_after(&mut desk, secs(3), |desk| {
-        desk.commands(&worker);
-        desk.closed() == [worker.conn]
-    });
+    exactly_after(&mut desk, secs(6), |desk| is_given_up(desk, &worker));
+}
+
+#[test]
+fn a_silent_worker_that_is_given_something_has_the_usual_span_from_then_on() {
+    for later in [ms(0), ms(2_999), ms(3_000), ms(5_999)] {
+        let mut desk = Desk::new();
+        let (client, worker) = (desk.client(1), desk.worker(1, 1));
+        desk.beat_once(&worker);
+        desk.mute(&worker);
+        desk.pass(later);
+        desk.submit(client, tasks([1]));
+        assert_eq!(desk.given(&worker), [(1, 1)]);
+        exactly_after(&mut desk, secs(3), |desk| is_given_up(desk, &worker));
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_worker_that_falls_silent_is_told_of_as_silent() {
     let worker = desk.worker(1, 1);
     moves(&mut desk);
     desk.mute(&worker);
-    desk.pass_ms(4_000);
+    desk.pass_ms(7_000);
     assert_eq!(moves(&mut desk), [WorkerMove::Silent]);
     assert_eq!((desk.commands(&worker).len(), desk.closed()), (1, vec![worker.conn]));
 }

@@ -20,6 +20,10 @@ use crate::time::Time;
 /// That the broker is gone without a word it notices so many beats later.
 pub(super) const QUIET_BEATS_MAX: u32 = 4;
 
+/// Between two of these pass so many heartbeats: the broker bears with a worker that has nothing for as much
+/// longer. When it is given something it beats at once, and then as often as any other.
+pub(super) const QUIET_PACE: u32 = 2;
+
 /// Where the connection is in its life.
 #[derive(Debug)]
 pub(super) enum Link {
@@ -56,6 +60,13 @@ impl Open {
         self.quiet.is_some_and(|beats| beats > 0)
     }
 
+    /// When the next heartbeat is due.
+    fn beat_at(&self) -> Time {
+        // A broker that gives up after a single one has no patience to double.
+        let is_slow = self.is_quiet() && self.opening.liveness > 1;
+        self.last_beat.plus(self.opening.heartbeat.saturating_mul(if is_slow { QUIET_PACE } else { 1 }))
+    }
+
     /// When the broker has been silent for too long, if it has been asked for anything.
     fn silent_at(&self) -> Option<Time> {
         let since = self.heard.max(self.asked);
@@ -69,7 +80,7 @@ impl Session {
             Link::Waiting { at } => Some(*at),
             Link::Greeting { since } => Some(since.plus(WELCOME_WITHIN)),
             Link::Open(open) => {
-                let beat = open.last_beat.plus(open.opening.heartbeat);
+                let beat = open.beat_at();
                 Some(open.silent_at().map_or(beat, |silent| silent.min(beat)))
             }
             Link::Connecting | Link::Ended => None,
@@ -88,7 +99,7 @@ impl Session {
             Link::Open(open) if open.silent_at().is_some_and(|silent| silent <= now) => {
                 self.disconnect(now, "nothing was heard from the broker for too long");
             }
-            Link::Open(open) if open.last_beat.plus(open.opening.heartbeat) <= now => self.beat(now),
+            Link::Open(open) if open.beat_at() <= now => self.beat(now),
             _ => {}
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct SimWorker {
     pub(super) recall: Option<u64>,
     /// It has said that it takes nothing more.
     pub(super) drains: bool,
+    /// How long its tasks run, as it tells: so short that they are packed, or not.
+    run_us: u64,
 }
 
 impl SimWorker {
@@ -35,7 +37,8 @@ impl SimWorker {
     pub(super) fn new(n: u8, place: usize) -> Self {
         let kinds: &[&str] = if place.is_multiple_of(2) { &[KIND] } else { &[KIND, "other"] };
         let hello = worker_hello(n, kinds, u32::from(n % 3) + 1);
-        Self { hello, conn: None, held: Vec::new(), owed: Vec::new(), recall: None, drains: false }
+        let run_us = if n.is_multiple_of(4) { 1_000_000 } else { 5 };
+        Self { hello, conn: None, held: Vec::new(), owed: Vec::new(), recall: None, drains: false, run_us }
     }
 
     /// What it says when it comes back. The process has not changed, whatever it forgot.
@@ -47,7 +50,7 @@ impl SimWorker {
         let held = self.held.remove(at);
         // What has not started can only be handed back or stopped; a worker reports no start before the
         // end of a tiny task.
-        self.owed.push((None, ended_of(held.lease, end)));
+        self.owed.push((None, Ended { run_us: self.run_us, ..ended_of(held.lease, end) }));
     }
 
     pub(super) fn stop(&mut self, leases: &[Lease]) {

@@ -38,7 +38,7 @@ fn a_heartbeat_is_said_after_a_heartbeat() {
     rig.exactly_after(Duration::from_secs(1), "heartbeat");
     rig.beat(1, 0);
     rig.exactly_after(Duration::from_secs(1), "quiet heartbeat");
-    rig.exactly_after(Duration::from_secs(1), "quiet heartbeat");
+    rig.exactly_after(Duration::from_secs(2), "quiet heartbeat");
 }
 
 #[test]
