@@ -95,7 +95,7 @@ impl Cluster {
     /// # Panics
     /// When it does not listen in time.
     pub fn start(broker_args: &[&str]) -> Self {
-        Self::start_at(false, broker_args)
+        Self::start_at(None, broker_args)
     }
 
     /// The same with a broker that serves HTTP.
@@ -103,10 +103,18 @@ impl Cluster {
     /// # Panics
     /// When it does not listen in time.
     pub fn start_with_http(broker_args: &[&str]) -> Self {
-        Self::start_at(true, broker_args)
+        Self::start_at(Some(own_address().to_string()), broker_args)
     }
 
-    fn start_at(serves_http: bool, broker_args: &[&str]) -> Self {
+    /// The same at a certain address, which another program may need for the port when the broker starts anew.
+    ///
+    /// # Panics
+    /// When it does not listen in time.
+    pub fn start_with_http_at(address: &str, broker_args: &[&str]) -> Self {
+        Self::start_at(Some(address.to_owned()), broker_args)
+    }
+
+    fn start_at(http: Option<String>, broker_args: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("ganger-test-").tempdir();
         let directory = directory.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
         let mut broker_args: Vec<String> = broker_args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -117,9 +125,8 @@ impl Cluster {
             let data = directory.path().join("data").to_string_lossy().into_owned();
             broker_args.extend(["--data".to_owned(), data]);
         }
-        let address = own_address();
-        let free = format!("tcp://{address}:0");
-        let http = serves_http.then(|| format!("{address}:0"));
+        let free = format!("tcp://{}:0", own_address());
+        let http = http.map(|address| format!("{address}:0"));
         let anywhere = Endpoints { clients: free.clone(), workers: free.clone(), knowledge: free, http };
         let broker = spawn_broker(&anywhere, &broker_args, directory.path());
         let endpoints = wait_until_ready(&broker, 0);

@@ -19,6 +19,9 @@ use tempfile::TempDir;
 
 use crate::house::SOON;
 
+/// The address that the certificate is for.
+const CERTIFIED: &str = "127.0.0.1";
+
 /// A broker with a certificate.
 struct Encrypted {
     folder: TempDir,
@@ -31,7 +34,8 @@ impl Encrypted {
         certify(folder.path());
         let file = |name: &str| folder.path().join(name).display().to_string();
         let (cert, key) = (file("cert.pem"), file("key.pem"));
-        let cluster = Cluster::start_with_http(&["--http-tls-cert", &cert, "--http-tls-key", &key]);
+        let cluster =
+            Cluster::start_with_http_at(CERTIFIED, &["--http-tls-cert", &cert, "--http-tls-key", &key]);
         Self { folder, cluster }
     }
 
@@ -61,7 +65,7 @@ impl Encrypted {
 
 /// Writes a certificate for this machine and its key into a folder.
 fn certify(folder: &Path) {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed([CERTIFIED.to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), pem("CERTIFICATE", made.cert.der())).unwrap();
     let key = folder.join("key.pem");
     std::fs::write(&key, pem("PRIVATE KEY", &made.key_pair.serialize_der())).unwrap();
