@@ -80,7 +80,7 @@ impl Limits {
     /// other way to slow down, and less may wait for it, since what is lost can be asked for.
     #[must_use]
     pub fn publisher() -> Self {
-        Self { user_timeout: Duration::from_secs(10), outbox_bytes: 32 << 20, ..Self::default() }
+        Self { user_timeout: Duration::from_secs(10), outbox_bytes: 16 << 20, ..Self::default() }
     }
 }
 
