@@ -36,8 +36,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::app::App;
 use crate::gate::Caller;
 use crate::limits::{
-    SOCKET_ASKING_MAX, SOCKET_FOLLOWED_MAX, SOCKET_MESSAGE_MAX, SOCKET_PATIENCE, SOCKET_PING,
-    SOCKET_REQUESTS_MAX, SOCKET_UNREAD_MAX,
+    DISCARD_PATIENCE, SOCKET_ASKING_MAX, SOCKET_FOLLOWED_MAX, SOCKET_MESSAGE_MAX, SOCKET_PATIENCE,
+    SOCKET_PING, SOCKET_REQUESTS_MAX, SOCKET_UNREAD_MAX,
 };
 use crate::refusal::Refusal;
 use message::{Body, Request, Verb};
@@ -56,7 +56,7 @@ pub(crate) async fn serve(stream: Upgraded, app: Arc<App>, caller: Caller, place
         .max_frame_size(Some(SOCKET_MESSAGE_MAX));
     let socket: Socket =
         WebSocketStream::from_raw_socket(TokioIo::new(stream), Role::Server, Some(limits)).await;
-    let (mut sink, stream) = socket.split();
+    let (mut sink, mut stream) = socket.split();
     let (mut end, counted) = (app.end.clone(), app.metrics.socket());
     let outbox = Arc::new(Outbox::default());
     let talk = Talk {
@@ -68,7 +68,7 @@ pub(crate) async fn serve(stream: Upgraded, app: Arc<App>, caller: Caller, place
     };
     let last = {
         let (mut reading, mut writing) =
-            (pin!(Session::new(talk).read(stream)), pin!(write(&mut sink, &outbox)));
+            (pin!(Session::new(talk).read(&mut stream)), pin!(write(&mut sink, &outbox)));
         tokio::select! {
             last = &mut reading => last,
             () = &mut writing => None,
@@ -78,9 +78,23 @@ pub(crate) async fn serve(stream: Upgraded, app: Arc<App>, caller: Caller, place
     };
     if let Some((code, reason)) = last {
         let frame = CloseFrame { code, reason: reason.into() };
-        let _ = timeout(GOODBYE, sink.send(Message::Close(Some(frame)))).await;
+        let is_said = timeout(GOODBYE, sink.send(Message::Close(Some(frame)))).await;
+        if matches!(is_said, Ok(Ok(()))) && code != CloseCode::Away {
+            tokio::select! {
+                () = linger(sink, stream) => {}
+                _ = end.wait_for(|ends| *ends) => {}
+            }
+        }
     }
     drop((place, counted));
+}
+
+/// Throws away for a while what the peer goes on saying. What arrives at a closed socket resets the connection, and
+/// a reset takes the last word along.
+async fn linger(sink: SplitSink<Socket, Message>, stream: SplitStream<Socket>) {
+    let Ok(socket) = sink.reunite(stream) else { return };
+    let (mut raw, mut nowhere) = (socket.into_inner(), tokio::io::sink());
+    let _ = timeout(DISCARD_PATIENCE, tokio::io::copy(&mut raw, &mut nowhere)).await;
 }
 
 /// Why a conversation ends, if the peer is to be told.
@@ -103,7 +117,7 @@ impl Session {
     }
 
     /// Reads what the peer says, at the pace at which it reads what it is told.
-    async fn read(mut self, mut stream: SplitStream<Socket>) -> LastWord {
+    async fn read(mut self, stream: &mut SplitStream<Socket>) -> LastWord {
         let (outbox, asking) = (self.talk.outbox.clone(), self.asking.clone());
         loop {
             let next = async {
