@@ -78,6 +78,19 @@ impl Reporter {
                     counts.retried += teller.tell(|| News::TaskRetried { id: *id, kind: kind() });
                 }
             }
+            Record::Discarded { tasks } => {
+                let (mut teller, counts) = self.of_tasks(now);
+                let count = tasks.len() as u64;
+                counts.discarded += count * teller.tell(|| News::TasksDiscarded { count });
+            }
+            Record::KindPaused { kind } => {
+                let (mut teller, counts) = self.of_tasks(now);
+                counts.kinds += teller.tell(|| News::KindPaused { kind: kind.clone() });
+            }
+            Record::KindResumed { kind } => {
+                let (mut teller, counts) = self.of_tasks(now);
+                counts.kinds += teller.tell(|| News::KindResumed { kind: kind.clone() });
+            }
             Record::Knowledge(change) => {
                 self.knowledge.refill(since_start(now));
                 let room = self.waiting_events < WAITING_MAX;

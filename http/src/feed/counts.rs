@@ -23,6 +23,12 @@ pub struct Counts {
     /// Tasks that were put back from the dead set.
     #[serde(skip_serializing_if = "is_zero")]
     pub retried: u64,
+    /// Tasks with an outcome that were let go.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub discarded: u64,
+    /// Times that a kind was paused or given out again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub kinds: u64,
     /// Tasks that got their outcomes.
     #[serde(skip_serializing_if = "Settled::is_empty")]
     pub settled: Settled,
@@ -82,6 +88,8 @@ impl Counts {
         self.assigned += more.assigned;
         self.attempts_ended += more.attempts_ended;
         self.retried += more.retried;
+        self.discarded += more.discarded;
+        self.kinds += more.kinds;
         self.settled.succeeded += more.settled.succeeded;
         self.settled.failed += more.settled.failed;
         self.settled.cancelled += more.settled.cancelled;

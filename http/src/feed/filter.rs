@@ -71,6 +71,7 @@ impl Filter {
         let may = match (news.kind(), news.topic()) {
             (Some(kind), _) => sight.tasks.cover(kind) && fits(&self.kinds, kind),
             (_, Some(topic)) => sight.knowledge.cover(topic) && fits(&self.topics, topic),
+            // Workers, and what was let go of, whatever its kind was: for those who see all of it.
             (None, None) => sight.workers,
         };
         (is_wanted && may).then_some(Cow::Borrowed(event))

@@ -79,6 +79,25 @@ pub enum News {
         #[schema(value_type = String)]
         kind: Arc<str>,
     },
+    /// Tasks with an outcome were let go.
+    TasksDiscarded {
+        /// How many.
+        count: u64,
+    },
+    /// Nothing of a kind is given out from here on.
+    KindPaused {
+        /// Which.
+        #[serde(serialize_with = "text")]
+        #[schema(value_type = String)]
+        kind: Arc<str>,
+    },
+    /// A paused kind is given out again.
+    KindResumed {
+        /// Which.
+        #[serde(serialize_with = "text")]
+        #[schema(value_type = String)]
+        kind: Arc<str>,
+    },
     /// A worker is new.
     WorkerJoined {
         /// Which.
@@ -158,12 +177,15 @@ pub enum Group {
 }
 
 /// Every type of event, with what it is about. A summary is about everything.
-pub(super) const TYPES: [(&str, Option<Group>); 13] = [
+pub(super) const TYPES: [(&str, Option<Group>); 16] = [
     ("task_accepted", Some(Group::Tasks)),
     ("task_assigned", Some(Group::Tasks)),
     ("task_attempt_ended", Some(Group::Tasks)),
     ("task_settled", Some(Group::Tasks)),
     ("task_retried", Some(Group::Tasks)),
+    ("tasks_discarded", Some(Group::Tasks)),
+    ("kind_paused", Some(Group::Tasks)),
+    ("kind_resumed", Some(Group::Tasks)),
     ("worker_joined", Some(Group::Workers)),
     ("worker_resumed", Some(Group::Workers)),
     ("worker_away", Some(Group::Workers)),
@@ -183,14 +205,17 @@ impl News {
             Self::TaskAttemptEnded { .. } => 2,
             Self::TaskSettled { .. } => 3,
             Self::TaskRetried { .. } => 4,
-            Self::WorkerJoined { .. } => 5,
-            Self::WorkerResumed { .. } => 6,
-            Self::WorkerAway { .. } => 7,
-            Self::WorkerDraining { .. } => 8,
-            Self::WorkerLeft { .. } => 9,
-            Self::WorkerLost { .. } => 10,
-            Self::KnowledgeChanged { .. } => 11,
-            Self::Summary(_) => 12,
+            Self::TasksDiscarded { .. } => 5,
+            Self::KindPaused { .. } => 6,
+            Self::KindResumed { .. } => 7,
+            Self::WorkerJoined { .. } => 8,
+            Self::WorkerResumed { .. } => 9,
+            Self::WorkerAway { .. } => 10,
+            Self::WorkerDraining { .. } => 11,
+            Self::WorkerLeft { .. } => 12,
+            Self::WorkerLost { .. } => 13,
+            Self::KnowledgeChanged { .. } => 14,
+            Self::Summary(_) => 15,
         }
     }
 
@@ -198,14 +223,16 @@ impl News {
         TYPES[self.type_number()].0
     }
 
-    /// The kind of the task that it is about.
+    /// The kind that it is about, or that of its task.
     pub(super) fn kind(&self) -> Option<&str> {
         match self {
             Self::TaskAccepted { kind, .. }
             | Self::TaskAssigned { kind, .. }
             | Self::TaskAttemptEnded { kind, .. }
             | Self::TaskSettled { kind, .. }
-            | Self::TaskRetried { kind, .. } => Some(kind),
+            | Self::TaskRetried { kind, .. }
+            | Self::KindPaused { kind }
+            | Self::KindResumed { kind } => Some(kind),
             _ => None,
         }
     }

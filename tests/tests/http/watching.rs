@@ -115,6 +115,25 @@ fn a_task_is_heard_of_from_the_queue_to_its_outcome() {
 }
 
 #[test]
+fn what_an_operator_does_is_heard_of() {
+    let _turn = shared();
+    let (cluster, mut web) = with_worker(&[]);
+    let types = "?types=kind_paused,kind_resumed,tasks_discarded";
+    let mut stream = Stream::open(&at(&cluster), types, &[]);
+    assert_eq!(stream.next().name, "watching");
+    for act in ["pause", "resume"] {
+        assert_eq!(web.call("POST", &format!("/v1/kinds/echo/{act}")).status, 204);
+        let event = stream.next();
+        assert_eq!((event.name, &event.data["kind"]), (format!("kind_{act}d"), &json!("echo")));
+    }
+    let failed = ["!", "!"].map(|text| json!({"kind": "fail", "payload": text}));
+    assert_eq!(web.post("/v1/tasks?wait=30s", &json!(failed)).status, 200);
+    assert_eq!(web.post("/v1/dead/discard", &json!({"all": true})).json()["discarded"], 2);
+    let event = stream.next();
+    assert_eq!((event.name.as_str(), &event.data["count"]), ("tasks_discarded", &json!(2)));
+}
+
+#[test]
 fn workers_and_knowledge_are_heard_of_and_kept_apart_by_the_filter() {
     let _turn = shared();
     let mut cluster = Cluster::start_with_http(&[]);
