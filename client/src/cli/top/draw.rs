@@ -9,6 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph, Row, Sparkline, Table};
 
+use super::latency::{Latency, bound};
 use super::rows::{Cell, KIND_COLUMNS, WORKER_COLUMNS, grouped, kind_cells, percent, rate};
 use super::screen::{Focus, Screen};
 use crate::cli::output::{Tone, printable, time};
@@ -18,7 +19,7 @@ const PLOT_ROWS: u16 = 3;
 /// With fewer rows than this there are no plots: tables say more.
 const ROWS_FOR_PLOTS: u16 = 20;
 
-const HELP: [(&str, &str); 9] = [
+const HELP: [(&str, &str); 10] = [
     ("q", "leave"),
     ("s", "order: by name, by load, by age"),
     ("/", "filter kinds and workers; Esc takes it away"),
@@ -28,6 +29,7 @@ const HELP: [(&str, &str); 9] = [
     ("?", "these keys"),
     ("", ""),
     ("", "ended, came: tasks a second. busy: time that handlers ran over the time of all slots."),
+    ("", "half within, 99 % within: from submission to outcome, of what ended since the last look."),
 ];
 
 pub(crate) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
@@ -119,7 +121,12 @@ impl Screen {
 
     fn waiting(&self, status: &StatusView) -> Line<'static> {
         let parked = if status.parked > 0 { Tone::Careful } else { Tone::Plain };
+        let latency = self.past.flow.as_ref().and_then(|flow| flow.latency);
+        let within =
+            |of: fn(Latency) -> u64| latency.map_or_else(|| "-".to_owned(), |latency| bound(of(latency)));
         self.line(&[
+            ("half within", within(|latency| latency.p50_us), Tone::Plain),
+            ("99 % within", within(|latency| latency.p99_us), Tone::Plain),
             ("waiting", grouped(status.queued), Tone::Plain),
             ("parked", grouped(status.parked), parked),
             ("not due", grouped(status.delayed), Tone::Plain),

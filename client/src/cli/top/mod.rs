@@ -1,12 +1,14 @@
 //! `top`: what runs, what waits and who does it, live in a terminal.
 //!
 //! - [`sample`]: what the broker says of itself, and what follows from two such answers.
+//! - `latency`: how long tasks take, between two answers.
 //! - [`screen`]: what is shown of it: the order, the filter, where a table is scrolled to; and what keys do.
 //! - [`draw`]: the drawing of a screen. `rows`: the tables in it.
 //! - [`terminal`]: the terminal, which is given back as it was whatever happens.
 //! - [`plain`]: the same once, for pipes and programs.
 
 mod draw;
+mod latency;
 mod plain;
 mod rows;
 mod sample;

@@ -6,6 +6,7 @@ use ganger_client::Client;
 use ganger_common::view::{StatusView, WorkerView};
 use serde::Serialize;
 
+use super::latency::bound;
 use super::rows::{KIND_COLUMNS, WORKER_COLUMNS, grouped, kind_cells, percent, rate};
 use super::sample::{self, Flow};
 use super::screen::Screen;
@@ -62,10 +63,13 @@ fn print(context: &mut Context, screen: &Screen) -> Result<(), Exit> {
     let Some(last) = &screen.past.last else { return Ok(()) };
     let (status, flow) = (&last.status, screen.past.flow.as_ref());
     let of = |value: Option<String>| text(value.unwrap_or_else(|| "-".to_owned()));
+    let latency = flow.and_then(|flow| flow.latency);
     let figures = vec![
         vec![text("came a second"), of(flow.map(|flow| rate(flow.came)))],
         vec![text("ended a second"), of(flow.map(|flow| rate(flow.ended)))],
         vec![text("slots busy"), of(flow.and_then(|flow| flow.busy).map(percent))],
+        vec![text("half within"), of(latency.map(|latency| bound(latency.p50_us)))],
+        vec![text("99 % within"), of(latency.map(|latency| bound(latency.p99_us)))],
         vec![text("waiting"), text(grouped(status.queued))],
         vec![text("  parked"), text(grouped(status.parked))],
         vec![text("not due"), text(grouped(status.delayed))],

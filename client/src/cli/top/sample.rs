@@ -8,6 +8,7 @@ use ganger_common::view::{StatusView, WorkerView};
 use ganger_common::{ErrorCode, WorkerId};
 use serde::Serialize;
 
+use super::latency::Latency;
 use crate::cli::context::within;
 
 /// Looks that are remembered: the widest terminal shows one in a column.
@@ -46,6 +47,9 @@ pub(crate) struct Flow {
     pub(crate) ended: f64,
     /// How busy the slots of all workers were, from 0 to 1.
     pub(crate) busy: Option<f64>,
+    /// How long tasks took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency: Option<Latency>,
     /// Each worker: how busy its slots were, and how many attempts ended a second.
     #[serde(skip)]
     pub(crate) workers: HashMap<WorkerId, (f64, f64)>,
@@ -65,7 +69,8 @@ impl Flow {
         let more = |name: &str| count(new, name).saturating_sub(count(old, name)) as f64;
         let (busy, workers) = workers(before, now);
         let ended = OUTCOMES.iter().map(|name| more(name)).sum::<f64>() / seconds;
-        Some(Self { came: more("tasks_accepted") / seconds, ended, busy, workers })
+        let latency = Latency::between(old, new);
+        Some(Self { came: more("tasks_accepted") / seconds, ended, busy, latency, workers })
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ganger_client::Error;
-use ganger_common::view::{KindView, StatusView, WorkerState, WorkerView};
+use ganger_common::view::{HistogramView, KindView, StatusView, WorkerState, WorkerView};
 use ganger_common::{Epoch, Revision, WorkerId};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -53,6 +53,12 @@ fn look(began: Instant, seconds: u64) -> Sample {
         dead_set: 3,
         revision: Revision(2),
         counters: counters.map(|(name, count)| (name.to_owned(), count)).into(),
+        durations: vec![HistogramView {
+            name: "submit_to_settle".to_owned(),
+            bounds_us: vec![2_500, 10_000],
+            counts: vec![seconds * 890, seconds * 10, 0],
+            sum_us: 0,
+        }],
         kinds: vec![kind("resize", 1_234_555, 2, 1_000), kind("nobody\x1b[2J", 12, 0, 90_000)],
         ..StatusView::default()
     };
@@ -113,6 +119,7 @@ fn the_figures_are_those_of_the_broker_and_what_passed_between_two_looks() {
         "busy 50%",
         "dead 3",
         "knowledge r2",
+        "half within 2ms 500us  99 % within 10ms",
         "waiting 1,234,567",
         "parked 12",
     ] {
