@@ -154,11 +154,12 @@ impl Cluster {
         self.retired.push(std::mem::replace(&mut self.workers[index], new));
     }
 
-    /// Starts the broker anew on the same endpoints, after its end.
+    /// Starts the broker anew on the same endpoints. If it still runs, it is killed first.
     ///
     /// # Panics
     /// When it does not listen in time.
     pub fn restart_broker(&mut self) {
+        self.broker.kill();
         let seen = self.broker.stdout().len();
         self.broker = spawn_broker(&self.endpoints, &self.broker_args, self.directory.path());
         let again = wait_until_ready(&self.broker, seen);
