@@ -5,9 +5,10 @@
 
 use std::collections::VecDeque;
 
-use ganger_common::Revision;
+use ganger_common::message::Lease;
+use ganger_common::{ConnId, Revision};
 
-use crate::effect::Effect;
+use crate::effect::{Effect, WorkerCommand};
 use crate::record::{Lsn, Record};
 
 /// Effects on their way out.
@@ -15,11 +16,21 @@ use crate::record::{Lsn, Record};
 pub(crate) struct Output {
     ready: VecDeque<Effect>,
     held: VecDeque<(Lsn, Effect)>,
+    /// Reports to be acknowledged, by the record that must be safe.
+    acks: VecDeque<(Lsn, Ack)>,
     /// Knowledge revisions that the journal may not have yet, and the newest one that it has.
     revisions: VecDeque<(Lsn, Revision)>,
     revision: Revision,
     appended: Lsn,
     journaled: Lsn,
+}
+
+/// The acknowledgement of a worker's reports.
+#[derive(Debug)]
+struct Ack {
+    conn: ConnId,
+    upto: u64,
+    stale: Vec<Lease>,
 }
 
 impl Output {
@@ -38,6 +49,30 @@ impl Output {
             self.ready.push_back(effect);
         } else {
             self.held.push_back((self.appended, effect));
+        }
+    }
+
+    /// A promise to a worker that nobody waits for: it leaves after what others wait for, with that of later reports
+    /// that are safe by then.
+    pub(crate) fn acknowledge(&mut self, conn: ConnId, upto: u64, stale: Vec<Lease>) {
+        #[cfg(feature = "planted")]
+        if crate::planted::is(crate::planted::Bug::PromiseBeforeSync) {
+            return self.push(Effect::ToWorker { conn, command: WorkerCommand::Ack { upto, stale } });
+        }
+        match self.acks.back_mut() {
+            Some((lsn, last)) if *lsn == self.appended && last.conn == conn => {
+                last.upto = upto;
+                last.stale.extend(stale);
+            }
+            _ => self.acks.push_back((self.appended, Ack { conn, upto, stale })),
+        }
+    }
+
+    /// Lets acknowledgements go whose records are safe.
+    pub(crate) fn release_acks(&mut self) {
+        while let Some((_, ack)) = self.acks.pop_front_if(|(lsn, _)| *lsn <= self.journaled) {
+            let Ack { conn, upto, stale } = ack;
+            self.push(Effect::ToWorker { conn, command: WorkerCommand::Ack { upto, stale } });
         }
     }
 
@@ -75,9 +110,9 @@ impl Output {
         self.journaled
     }
 
-    /// Whether everything has been said.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.held.is_empty()
+    /// Whether nothing waits for the journal: whatever is said next is the last.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.held.is_empty() && self.acks.is_empty() && self.appended <= self.journaled
     }
 
     /// The change of this revision was appended just now.

@@ -56,8 +56,7 @@ impl Scheduler {
         }
         if report.seq > 0 {
             self.counters.reports_stale += stale.len() as u64;
-            let command = WorkerCommand::Ack { upto: report.seq, stale };
-            self.out.promise(Effect::ToWorker { conn, command });
+            self.out.acknowledge(conn, report.seq, stale);
         }
     }
 

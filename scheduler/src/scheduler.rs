@@ -291,6 +291,7 @@ impl Scheduler {
         self.flush_cancels();
         self.dispatch();
         self.flush_streams();
+        self.out.release_acks();
         self.trim();
         self.carry_on();
         self.check_drained();
@@ -356,7 +357,7 @@ impl Scheduler {
         let told = self.clients.iter().all(|(_, client)| {
             client.conn.is_none() || (client.stream.waiting.is_empty() && client.stream.is_confirmed())
         });
-        if draining == Draining::Overdue || (idle && told && self.out.is_empty()) {
+        if draining == Draining::Overdue || (idle && told && self.out.is_settled()) {
             self.draining = Some(Draining::Over);
             self.timers.set(&mut self.slots.drain, Timer::DrainDeadline, None);
             for (conn, peer) in self.sessions.clone() {

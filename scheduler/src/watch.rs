@@ -12,8 +12,9 @@ use crate::worker::Worker;
 
 /// What has been due for this long was missed.
 const OVERDUE: Duration = Duration::from_secs(1);
-/// A worker that lives answers a recall within this, or within twice the time in which it may be silent.
-const RECALL_PATIENCE: Duration = Duration::from_secs(10);
+/// A worker that lives answers a recall within this, or within five times the time in which a busy one may be
+/// silent: one that hears nothing and has nothing notices that after four.
+const RECALL_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Each of these is zero as long as the scheduler does what it is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -94,7 +95,7 @@ impl Scheduler {
     }
 
     fn owes_recall(&self, worker: &Worker) -> bool {
-        let patience = RECALL_PATIENCE.max(self.config.silence_max() * 2);
+        let patience = RECALL_PATIENCE.max(self.config.silence_max() * 5);
         // By what it said last, and not by now: what stood still may have been this process.
         let waited = worker.last_seen.since(worker.recalled);
         worker.recall.is_some() && worker.conn.is_some() && waited > patience

@@ -221,3 +221,35 @@ fn i8_an_outcome_after_a_retry_waits_for_its_own_record_and_not_for_that_of_the_
     assert_eq!(told, [(Outcome::Failed, 2)]);
     desk.take();
 }
+
+#[test]
+fn an_outcome_leaves_before_the_acknowledgement_that_nobody_waits_for() {
+    let (mut desk, client, worker) = slow_with_task();
+    desk.report(&worker, vec![], vec![success(1, 1)], 0);
+    desk.journal_all();
+    let order = desk.pick(|effect| match effect {
+        Effect::ToClient { reply: ClientReply::Outcomes { .. }, .. } => Some("outcome"),
+        Effect::ToWorker { command: WorkerCommand::Ack { .. }, .. } => Some("acknowledgement"),
+        _ => None,
+    });
+    assert_eq!(order, ["outcome", "acknowledgement"]);
+    desk.outcomes(client);
+}
+
+#[test]
+fn reports_that_come_together_are_acknowledged_together() {
+    let (mut desk, _, worker) = slow();
+    for seq in [5, 6] {
+        let report = WorkerRequest::Report {
+            seq,
+            started: vec![],
+            ended: vec![success(seq as u32, 1)],
+            waiting: 0,
+            recall: None,
+        };
+        desk.scheduler.handle(desk.now, Input::Worker { conn: worker.conn, request: report });
+    }
+    desk.drain();
+    let stale = vec![lease(5, 1), lease(6, 1)];
+    assert_eq!(desk.commands(&worker), [WorkerCommand::Ack { upto: 6, stale }]);
+}
