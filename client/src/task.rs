@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::limits::{KIND_BYTES_MAX, PAYLOAD_BYTES_MAX};
-use ganger_common::{Attempt, ErrorCode, Outcome, Revision, TaskId, TaskOptions};
+use ganger_common::{Attempt, ErrorCode, Outcome, Revision, TaskId, TaskOptions, TraceContext, TraceState};
 
 use crate::error::{Error, Result};
 
@@ -80,6 +80,20 @@ impl NewTask {
     #[must_use]
     pub fn knowledge(mut self, revision: Revision) -> Self {
         self.opts().knowledge = Some(revision);
+        self
+    }
+
+    /// It belongs to a trace: whatever its handler calls can be told to come from this span.
+    #[must_use]
+    pub fn trace(mut self, context: TraceContext) -> Self {
+        self.opts().trace = Some(context);
+        self
+    }
+
+    /// What the tracing system says beside [`trace`](Self::trace).
+    #[must_use]
+    pub fn trace_state(mut self, state: TraceState) -> Self {
+        self.opts().trace_state = Some(state);
         self
     }
 

@@ -3,7 +3,7 @@
 //! No socket, no clock, no file: a fuzzer, a simulator or a binding for another language can load this
 //! crate alone. The specification is `docs/protocol.md`; a test holds the two together.
 //!
-//! - [`ids`], [`limits`], [`code`], [`options`], [`outcome`], [`version`]: the words.
+//! - [`ids`], [`limits`], [`code`], [`options`], [`outcome`], [`trace`], [`version`]: the words.
 //! - [`message`]: what may be said, in each direction; [`view`]: what listings show.
 //! - [`codec`]: bytes to messages and back, bounded before anything is allocated.
 
@@ -14,6 +14,7 @@ pub mod limits;
 pub mod message;
 pub mod options;
 pub mod outcome;
+pub mod trace;
 pub mod version;
 pub mod view;
 
@@ -22,3 +23,4 @@ pub use codec::{DecodeError, decode, encode, encode_into};
 pub use ids::{Attempt, ClientId, ConnId, Epoch, Revision, SessionToken, TaskId, WorkerId};
 pub use options::{Account, TaskOptions};
 pub use outcome::{AttemptEnd, Outcome};
+pub use trace::{SpanId, Trace, TraceContext, TraceError, TraceId, TraceState};

@@ -31,6 +31,8 @@ pub const KIND_BYTES_MAX: usize = 128;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest error text; a longer one is cut at a character boundary by its sender.
 pub const TEXT_BYTES_MAX: usize = 4_096;
+/// Longest `tracestate` that goes with a task, in bytes: what its specification asks everybody to carry.
+pub const TRACE_STATE_BYTES_MAX: usize = 512;
 /// Most kinds that one worker may announce.
 pub const WORKER_KINDS_MAX: usize = 256;
 /// Most kinds that may be paused at a time. They stand in one record of the journal, and in every status reply.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::ErrorCode;
 use crate::ids::Revision;
 use crate::limits;
+use crate::trace::{Trace, TraceContext, TraceState, claimed};
 
 /// On whose account a task counts: the public key with which it was handed in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,6 +48,12 @@ pub struct TaskOptions {
     /// Send progress and partial results to the submitter. Default false.
     #[serde(skip_serializing_if = "is_default")]
     pub events: bool,
+    /// The span of the submitter. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "claimed")]
+    pub trace: Option<TraceContext>,
+    /// What goes with the span. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "claimed")]
+    pub trace_state: Option<TraceState>,
     /// On whose account it counts, where somebody's tasks are counted. The broker sets it from what the
     /// connection has proven, and keeps it with the task; it never goes over a wire, so nobody can claim it.
     #[serde(skip)]
@@ -81,8 +88,28 @@ impl TaskOptions {
                 return Err(bad(name, 1, 1_000_000));
             }
         }
-        Ok(())
+        if self.trace.is_some_and(|trace| trace.is_malformed()) {
+            return Err(bad_trace("trace", "allowed is a W3C traceparent of version 00"));
+        }
+        match &self.trace_state {
+            Some(state) if state.is_malformed() => {
+                Err(bad_trace("trace_state", "allowed are 1 to 512 printable characters"))
+            }
+            Some(_) if self.trace.is_none() => {
+                Err(bad_trace("trace_state", "there is no trace that it is of"))
+            }
+            _ => Ok(()),
+        }
     }
+
+    /// The trace that it belongs to, for whoever runs it.
+    pub fn traced(&self) -> Option<Trace> {
+        self.trace.map(|context| Trace { context, state: self.trace_state.clone() })
+    }
+}
+
+fn bad_trace(name: &str, why: &str) -> (ErrorCode, String) {
+    (ErrorCode::BadOption, format!("option {name}: {why}"))
 }
 
 fn bad(name: &str, least: u64, most: u64) -> (ErrorCode, String) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Attempt, Epoch, Revision, TaskId, WorkerId};
 use crate::outcome::{AttemptEnd, Outcome};
+use crate::trace::TraceId;
 
 /// Where a task is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -190,6 +191,10 @@ pub struct TaskView {
     /// The error of the last attempt that had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, pattern = "^[0-9a-f]{32}$"))]
+    pub trace_id: Option<TraceId>,
     /// Attempts that ended without a result, oldest first; the newest [`HISTORY_MAX`] are kept.
     #[serde(default)]
     pub attempts: Vec<AttemptView>,

@@ -16,7 +16,7 @@ use crate::effect::{Dispatch, Effect, WorkerCommand};
 use crate::queue::KindKey;
 use crate::record::Cause;
 use crate::scheduler::{Draining, Scheduler};
-use crate::task::State;
+use crate::task::{Extra, State};
 use crate::time::Wall;
 use crate::timers::Timer;
 use crate::worker::{Worker, WorkerKey, lease_of};
@@ -163,9 +163,7 @@ impl Scheduler {
             attempt: task.attempt,
             kind: kind.name.clone(),
             payload: task.data.clone(),
-            run_limit: task.run_limit(),
-            confirm: task.needs_confirm(),
-            events: task.wants_events(),
+            detail: task.extra.as_deref().and_then(Extra::dispatch_detail),
         });
         self.arena.push_back(&mut worker.assigned, key);
         self.fleet.assigned += 1;

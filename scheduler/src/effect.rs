@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_common::message::Lease;
 use ganger_common::view::{Explanation, KnowledgeStatusView, StatusView, TaskView, WorkerView};
-use ganger_common::{Attempt, ConnId, Epoch, ErrorCode, Outcome, Revision, TaskId, WorkerId};
+use ganger_common::{Attempt, ConnId, Epoch, ErrorCode, Outcome, Revision, TaskId, Trace, WorkerId};
 
 use crate::data::Data;
 use crate::record::{Change, Lsn, Record};
@@ -190,12 +190,28 @@ pub struct Dispatch {
     pub kind: Arc<str>,
     /// Its payload.
     pub payload: Data,
+    /// More, when there is more; boxed because nearly every task has none.
+    pub detail: Option<Box<DispatchDetail>>,
+}
+
+/// What a worker must know about an attempt beside the task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DispatchDetail {
     /// Stop it after this.
     pub run_limit: Option<Duration>,
     /// Report the start and wait for the answer before running.
     pub confirm: bool,
     /// The submitter wants progress and partial results.
     pub events: bool,
+    /// The trace that the task belongs to.
+    pub trace: Option<Trace>,
+}
+
+impl Dispatch {
+    /// Whether the start is to be reported and the answer waited for.
+    pub fn confirm(&self) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.confirm)
+    }
 }
 
 /// What goes out to every subscriber.

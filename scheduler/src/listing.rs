@@ -155,6 +155,7 @@ impl Scheduler {
             worker,
             worker_name: name,
             error: history.iter().rev().find_map(|ended| ended.error.clone()).filter(|_| !has_result),
+            trace_id: extra.and_then(|extra| extra.options.trace).map(|trace| trace.trace_id()),
             attempts: history
                 .iter()
                 .map(|ended| AttemptView {

@@ -8,6 +8,7 @@ use ganger_common::{Attempt, AttemptEnd, Epoch, Outcome, Revision, TaskId, TaskO
 use crate::arena::Links;
 use crate::client::ClientKey;
 use crate::data::Data;
+use crate::effect::DispatchDetail;
 use crate::payers::PayerKey;
 use crate::queue::KindKey;
 use crate::record::{AttemptEnded, Cause};
@@ -91,6 +92,21 @@ pub(crate) struct Extra {
 }
 
 impl Extra {
+    /// What the worker of the next attempt must know beside the task.
+    pub(crate) fn dispatch_detail(&self) -> Option<Box<DispatchDetail>> {
+        let TaskOptions { run_limit_ms, trace, .. } = &self.options;
+        let events = self.options.events || !self.followers.is_empty();
+        let has_any = self.confirm || events || run_limit_ms.is_some() || trace.is_some();
+        has_any.then(|| {
+            Box::new(DispatchDetail {
+                run_limit: run_limit_ms.map(Duration::from_millis),
+                confirm: self.confirm,
+                events,
+                trace: self.options.traced(),
+            })
+        })
+    }
+
     /// Books the end of an attempt that did not settle the task.
     pub(crate) fn book(&mut self, ended: AttemptEnded) {
         match ended.end {
@@ -151,10 +167,6 @@ impl Task {
 
     pub(crate) fn needs_confirm(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.confirm)
-    }
-
-    pub(crate) fn wants_events(&self) -> bool {
-        self.extra.as_ref().is_some_and(|extra| extra.options.events || !extra.followers.is_empty())
     }
 
     /// The knowledge revision that a worker must have.

@@ -241,6 +241,7 @@ mod tests {
             worker: None,
             worker_name: None,
             error: None,
+            trace_id: None,
             attempts: attempts.collect(),
         }
     }

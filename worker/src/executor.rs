@@ -59,9 +59,9 @@ pub(crate) async fn execute(seat: Arc<Seat>, table: Table) {
 }
 
 pub(crate) fn unpack(seat: &Arc<Seat>, assignment: Assignment) -> (Task, Context) {
-    let Assignment { ticket, lease, kind, events, payload } = assignment;
+    let Assignment { ticket, lease, kind, events, trace, payload } = assignment;
     let kind = seat.kinds[usize::from(kind.0)].clone();
-    let context = Context { seat: seat.clone(), ticket, lease, events };
+    let context = Context { seat: seat.clone(), ticket, lease, events, trace };
     (Task { id: lease.task, kind, payload }, context)
 }
 

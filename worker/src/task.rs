@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ganger_common::message::Lease;
-use ganger_common::{Attempt, Epoch, TaskId, WorkerId};
+use ganger_common::{Attempt, Epoch, TaskId, Trace, TraceContext, TraceState, WorkerId};
 
 use crate::replica::Knowledge;
 use crate::session::Ticket;
@@ -40,6 +40,7 @@ pub struct Context {
     pub(crate) ticket: Ticket,
     pub(crate) lease: Lease,
     pub(crate) events: bool,
+    pub(crate) trace: Option<Box<Trace>>,
 }
 
 impl Context {
@@ -61,6 +62,17 @@ impl Context {
     /// See [`FencingToken`].
     pub fn fencing_token(&self) -> FencingToken {
         FencingToken { attempt: self.lease.attempt, epoch: self.lease.epoch }
+    }
+
+    /// The trace that the task belongs to, for what the handler calls: the span of this attempt where the worker
+    /// exports spans, and else that of the submitter. None when the submitter named none.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.trace.as_ref().map(|trace| trace.context)
+    }
+
+    /// What the submitter's tracing system says beside [`trace`](Self::trace): a `tracestate`.
+    pub fn trace_state(&self) -> Option<&TraceState> {
+        self.trace.as_ref()?.state.as_ref()
     }
 
     /// Whether the handler should stop: the task was cancelled or given to another worker, its run limit

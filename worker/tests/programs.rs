@@ -79,6 +79,27 @@ async fn the_environment_is_what_the_file_says() {
 }
 
 #[tokio::test]
+async fn the_trace_of_a_task_stands_in_the_environment() {
+    let file = "[kind.it]\nargv = [\"/usr/bin/env\"]\nenv = { TRACESTATE = \"old=1\" }";
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    for (state, expected) in [
+        (Some("new=1"), format!("TRACEPARENT={parent}\nTRACESTATE=new=1\n")),
+        (None, format!("TRACEPARENT={parent}\n")),
+    ] {
+        let (mut broker, handle, running) = serve(file).await;
+        let detail = DispatchDetail {
+            trace: parent.parse().ok(),
+            trace_state: state.and_then(|state| state.parse().ok()),
+            ..DispatchDetail::default()
+        };
+        broker.dispatch_with(&[(1, "it", b"")], &detail);
+        let (_, result, _) = broker.end(1).await;
+        assert_eq!(String::from_utf8_lossy(&result), expected);
+        leave(broker, &handle, running).await;
+    }
+}
+
+#[tokio::test]
 async fn a_program_runs_in_an_empty_directory_that_is_removed() {
     let file = "[kind.it]\nargv = [\"/bin/sh\", \"-c\", \"touch x; pwd; ls -A | wc -l\"]\nenv = { PATH = \"/bin:/usr/bin\" }";
     let (end, result, error) = run(file, b"").await;

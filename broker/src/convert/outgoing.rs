@@ -195,16 +195,17 @@ fn outcome(item: &OutcomeItem) -> wire::OutcomeItem<'_> {
 }
 
 fn dispatch(item: &Dispatch) -> wire::DispatchItem<'_> {
-    let has_detail = item.run_limit.is_some() || item.confirm || item.events;
     wire::DispatchItem {
         task: item.task,
         attempt: item.attempt,
         kind: (&*item.kind).into(),
         payload: blob(&item.payload),
-        detail: has_detail.then(|| wire::DispatchDetail {
-            run_limit_ms: item.run_limit.map(millis),
-            confirm: item.confirm,
-            events: item.events,
+        detail: item.detail.as_deref().map(|detail| wire::DispatchDetail {
+            run_limit_ms: detail.run_limit.map(millis),
+            confirm: detail.confirm,
+            events: detail.events,
+            trace: detail.trace.as_ref().map(|trace| trace.context),
+            trace_state: detail.trace.as_ref().and_then(|trace| trace.state.clone()),
         }),
     }
 }

@@ -66,7 +66,7 @@ fn options() -> TaskOptions {
         knowledge: Some(Revision(7)),
         detached: true,
         events: false,
-        account: None,
+        ..TaskOptions::default()
     }
 }
 
@@ -74,6 +74,12 @@ fn options() -> TaskOptions {
 pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
     let at = Wall(1_790_000_000_123);
     let with_options = NewTask { options: Some(Box::new(options())), ..new_task(3, "resize") };
+    let traced = TaskOptions {
+        trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+        trace_state: "congo=t61rcWkgMzE".parse().ok(),
+        ..TaskOptions::default()
+    };
+    let traced = NewTask { options: Some(Box::new(traced)), ..new_task(5, "count") };
     let settled = Settlement {
         task: task_id(1),
         outcome: Outcome::Succeeded,
@@ -153,6 +159,7 @@ pub(crate) fn every_record() -> Vec<(&'static str, Record)> {
                 tasks: vec![new_task(1, "count"), new_task(2, "count"), with_options],
             },
         ),
+        ("accepted with a trace", Record::Accepted { at, client, tasks: vec![traced] }),
         ("accepted from somebody", Record::Accepted { at, client: None, tasks: vec![new_task(1, "count")] }),
         ("attempt ended", Record::AttemptEnded(ended())),
         ("settled", Record::Settled { at, tasks: vec![settled, dead] }),

@@ -39,6 +39,7 @@ fn figures(task: &TaskView) -> String {
     let counts = [("attempt", task.attempt.0), ("failures", task.failures), ("timeouts", task.timeouts)];
     let counts = counts.into_iter().chain([("crashes", task.crashes)]);
     parts.extend(counts.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {count}")));
+    parts.extend(task.trace_id.map(|trace| format!("trace {trace}")));
     format!("  {}", parts.join(", "))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_client::{Error, NewTask, PipeConfig, PipeItem, PipeSender, json};
 use ganger_common::limits::PAYLOAD_BYTES_MAX;
-use ganger_common::{Revision, TaskId, TaskOptions};
+use ganger_common::{Revision, TaskId, TaskOptions, TraceContext, TraceState};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -44,6 +44,8 @@ struct LineTask {
     backoff: Option<Time>,
     knowledge: Option<u64>,
     detach: Option<bool>,
+    trace: Option<TraceContext>,
+    trace_state: Option<TraceState>,
 }
 
 /// A time as people write it.
@@ -101,6 +103,11 @@ impl Reading {
         };
         let millis = |time: Time| time.0.as_millis().min(u128::from(u64::MAX)) as u64;
         let defaults = &self.defaults;
+        // What goes with one span does not go with another.
+        let trace_state = match line.trace {
+            Some(_) => line.trace_state,
+            None => line.trace_state.or_else(|| defaults.trace_state.clone()),
+        };
         let options = TaskOptions {
             priority: line.priority.unwrap_or(defaults.priority),
             delay_ms: line.delay.map_or(defaults.delay_ms, millis),
@@ -112,6 +119,8 @@ impl Reading {
             knowledge: line.knowledge.map(Revision).or(defaults.knowledge),
             detached: line.detach.unwrap_or(defaults.detached),
             events: false,
+            trace: line.trace.or(defaults.trace),
+            trace_state,
             account: None,
         };
         let task = NewTask::new(kind, payload).options(options);

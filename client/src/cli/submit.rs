@@ -1,11 +1,12 @@
 //! `submit`: one task, the same task many times, or a task a line.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use ganger_client::{NewTask, PipeConfig, PipeItem};
 use ganger_common::message::Durability;
-use ganger_common::{Revision, TaskId, TaskOptions};
+use ganger_common::{Revision, TaskId, TaskOptions, TraceContext, TraceState};
 use serde_json::json;
 
 use super::args::{FileArg, parse_time};
@@ -72,6 +73,13 @@ pub(crate) struct OptionArgs {
     /// Only on a worker that has applied this knowledge revision. Default: any.
     #[arg(long, value_name = "REVISION")]
     knowledge: Option<u64>,
+    /// The span that it comes from, as a W3C traceparent. Default: TRACEPARENT of the environment, with its
+    /// TRACESTATE, if it is one; else none.
+    #[arg(long, value_name = "TRACEPARENT")]
+    traceparent: Option<TraceContext>,
+    /// What goes with --traceparent, as a W3C tracestate. Default: nothing.
+    #[arg(long, value_name = "TRACESTATE", requires = "traceparent")]
+    tracestate: Option<TraceState>,
     /// Do not send the outcome; `ganger result` fetches it.
     #[arg(long, conflicts_with = "wait")]
     pub(crate) detach: bool,
@@ -80,6 +88,7 @@ pub(crate) struct OptionArgs {
 impl OptionArgs {
     pub(crate) fn options(&self) -> TaskOptions {
         let millis = |time: Duration| time.as_millis().min(u128::from(u64::MAX)) as u64;
+        let (trace, trace_state) = self.trace();
         TaskOptions {
             priority: self.priority.unwrap_or_default(),
             delay_ms: self.delay.map_or(0, millis),
@@ -91,9 +100,25 @@ impl OptionArgs {
             knowledge: self.knowledge.map(Revision),
             detached: self.detach,
             events: false,
+            trace,
+            trace_state,
             account: None,
         }
     }
+
+    /// What stands in the environment was set for whoever traces, so a text that is none is no mistake of this
+    /// command.
+    fn trace(&self) -> (Option<TraceContext>, Option<TraceState>) {
+        if self.traceparent.is_some() {
+            return (self.traceparent, self.tracestate.clone());
+        }
+        let trace = variable("TRACEPARENT");
+        (trace, trace.and_then(|_| variable("TRACESTATE")))
+    }
+}
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 pub(crate) async fn run(context: &mut Context, args: SubmitArgs) -> Result<(), Exit> {

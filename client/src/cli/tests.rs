@@ -10,6 +10,7 @@ use super::args::{Cli, Command, parse};
 use super::exit::Exit;
 use super::lines::Reading;
 
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const ID: &str = "01920000-0000-7000-8000-000000000001";
 
 fn read(line: &str) -> Result<Cli, Exit> {
@@ -166,7 +167,7 @@ fn a_line_is_a_task_with_its_options() {
     let line = json!({
         "kind": "echo", "payload": { "a": 1 }, "id": ID, "priority": 3, "delay": "5s", "ttl": "1m",
         "run_limit": "2s", "max_attempts": 5, "crash_limit": 1, "backoff": "100ms", "knowledge": 9,
-        "detach": true,
+        "detach": true, "trace": PARENT, "trace_state": "a=1",
     });
     let task = reading("submit --lines -").task(line.to_string().as_bytes()).unwrap();
     let payload = ganger_client::json::to_msgpack(&json!({ "a": 1 })).unwrap();
@@ -182,6 +183,8 @@ fn a_line_is_a_task_with_its_options() {
         knowledge: Some(ganger_common::Revision(9)),
         detached: true,
         events: false,
+        trace: PARENT.parse().ok(),
+        trace_state: "a=1".parse().ok(),
         account: None,
     };
     let expected = ganger_client::NewTask::new("echo", payload).id(ID.parse().unwrap()).options(options);
@@ -205,6 +208,17 @@ fn options_of_the_command_are_the_defaults_of_its_lines() {
 }
 
 #[test]
+fn the_span_of_the_command_is_that_of_its_lines_and_what_goes_with_it_stays_with_it() {
+    let reading = reading(&format!("submit --lines - --traceparent {PARENT} --tracestate a=1"));
+    let read = |line: &str| reading.task(line.as_bytes()).unwrap();
+    let task = ganger_client::NewTask::new("a", "").trace(PARENT.parse().unwrap());
+    assert_eq!(read(r#"{"kind": "a"}"#), task.trace_state("a=1".parse().unwrap()));
+    let other = PARENT.replace("-01", "-00");
+    let task = ganger_client::NewTask::new("a", "").trace(other.parse().unwrap());
+    assert_eq!(read(&format!(r#"{{"kind": "a", "trace": "{other}"}}"#)), task);
+}
+
+#[test]
 fn a_bad_line_says_why() {
     let reading = reading("submit --lines -");
     for (line, named) in [
@@ -212,6 +226,7 @@ fn a_bad_line_says_why() {
         (b"{}", "kind"),
         (br#"{"kind": "a", "kid": 1}"#, "kid"),
         (br#"{"kind": "a", "delay": "soon"}"#, "5m"),
+        (br#"{"kind": "a", "trace": "00-1"}"#, "55 characters"),
         (br#"{"kind": "a", "payload": 1, "raw": "x"}"#, "exclude"),
         (br#"{"kind": "a", "payload": {"$bytes": "0"}}"#, "hexadecimal"),
         (b"\xff\xfe", "object"),

@@ -7,6 +7,7 @@ use crate::code::ErrorCode;
 use crate::codec::{Blob, List, array};
 use crate::ids::{Attempt, Epoch, Revision, SessionToken, TaskId, WorkerId};
 use crate::limits;
+use crate::trace::{TraceContext, TraceState};
 use crate::version::Version;
 
 array! {
@@ -166,6 +167,12 @@ pub struct DispatchDetail {
     /// The submitter wants progress and partial results.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub events: bool,
+    /// The span of the submitter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+    /// What goes with the span.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<TraceState>,
 }
 
 array! {

@@ -144,6 +144,8 @@ fn task_with_options() -> NewTask<'static> {
         knowledge: Some(Revision(42)),
         detached: true,
         events: true,
+        trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+        trace_state: "congo=t61rcWkgMzE".parse().ok(),
         account: None,
     };
     NewTask { id: task(2), kind: "resize".into(), payload: Blob(b"dog.jpg"), options: Some(options) }
@@ -372,6 +374,7 @@ pub fn settled_task() -> TaskView {
         worker: Some(a_worker()),
         worker_name: Some("w1".to_owned()),
         error: None,
+        trace_id: "0af7651916cd43dd8448eb211c80319c".parse().ok(),
         attempts: vec![AttemptView {
             attempt: Attempt(1),
             worker: a_worker(),
@@ -393,6 +396,7 @@ fn running_task() -> TaskView {
         payload_bytes: 7,
         result_bytes: 0,
         error: Some("out of memory".to_owned()),
+        trace_id: None,
         attempts: Vec::new(),
         ..settled_task()
     }

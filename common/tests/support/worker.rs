@@ -158,7 +158,13 @@ fn dispatch() -> Dispatch<'static> {
         task: task(2),
         attempt: Attempt(3),
         payload: Blob(b"dog.jpg"),
-        detail: Some(DispatchDetail { run_limit_ms: Some(10_000), confirm: true, events: true }),
+        detail: Some(DispatchDetail {
+            run_limit_ms: Some(10_000),
+            confirm: true,
+            events: true,
+            trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+            trace_state: "congo=t61rcWkgMzE".parse().ok(),
+        }),
         ..plain.clone()
     };
     Dispatch { epoch: Epoch(7), tasks: vec![plain, special].into() }

@@ -158,6 +158,7 @@ mod tests {
             worker: None,
             worker_name: Some(settled_by.to_owned()),
             error: None,
+            trace_id: None,
             attempts,
         }
     }

@@ -201,7 +201,7 @@ fn suspect_forgotten() -> (Desk, Worker) {
     desk.cut(first.conn);
     desk.pass(secs(2));
     let second = desk.worker(2, 1);
-    assert!(desk.dispatches(&second)[0].confirm);
+    assert!(desk.dispatches(&second)[0].confirm());
     desk.restart_empty();
     (desk, second)
 }

@@ -17,7 +17,7 @@ fn a_worker_that_waits_to_run_a_task_whose_crash_the_journal_lost_is_told_all_th
     desk.cut(first.conn);
     desk.hold_journal();
     desk.pass(secs(2));
-    assert!(desk.dispatches(&second)[0].confirm);
+    assert!(desk.dispatches(&second)[0].confirm());
     desk.restart();
     let second = desk.come_back_waiting(&second, &[held(1, 2)]);
     assert_eq!(desk.counted("leases_adopted"), 1);

@@ -28,5 +28,6 @@ mod streams;
 mod submitting;
 mod timers;
 mod timing;
+mod tracing;
 mod turns;
 mod watching;

@@ -177,7 +177,8 @@ fn what_cost_something_is_remembered_over_a_restart() {
     let worker = desk.worker(2, 2);
     let mut given = desk.dispatches(&worker);
     given.sort_by_key(|dispatch| dispatch.task);
-    let given: Vec<_> = given.iter().map(|task| (number(task.task), task.attempt.0, task.confirm)).collect();
+    let given: Vec<_> =
+        given.iter().map(|task| (number(task.task), task.attempt.0, task.confirm())).collect();
     assert_eq!(given, [(1, 3, false), (2, 2, true)]);
 }
 

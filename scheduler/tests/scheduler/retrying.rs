@@ -159,11 +159,11 @@ fn after_a_loss_the_next_worker_confirms_the_start_before_it_runs() {
     let mut desk = Desk::new();
     let (client, worker) = (desk.client(1), desk.worker(1, 1));
     desk.submit(client, tasks([1]));
-    assert!(!desk.dispatches(&worker)[0].confirm);
+    assert!(!desk.dispatches(&worker)[0].confirm());
     desk.cut(worker.conn);
     desk.pass(secs(2));
     let worker = desk.worker(2, 1);
-    assert!(desk.dispatches(&worker)[0].confirm);
+    assert!(desk.dispatches(&worker)[0].confirm());
     desk.start(&worker, &[lease(1, 2)]);
     assert_eq!(desk.commands(&worker), [WorkerCommand::Start { leases: vec![lease(1, 2)] }]);
     desk.start(&worker, &[lease(1, 2)]);
@@ -209,7 +209,8 @@ fn the_run_limit_begins_anew_with_each_start_and_ends_with_each_end() {
     desk.start(&worker, &[lease(1, 1)]);
     desk.pass_ms(5_900);
     desk.end(&worker, vec![ended(1, 1, Interrupted)]);
-    assert_eq!(desk.dispatches(&worker)[0].run_limit, Some(secs(5)));
+    let detail = desk.dispatches(&worker)[0].detail.clone().unwrap();
+    assert_eq!(detail.run_limit, Some(secs(5)));
     desk.start(&worker, &[lease(1, 2)]);
     desk.pass_ms(5_900);
     desk.end(&worker, vec![success(1, 2)]);

@@ -168,7 +168,11 @@ fn progress_and_partial_results_go_to_those_who_asked_and_only_from_the_holder()
     desk.submit(one, vec![task_with(1, |options| options.events = true), task(2)]);
     let given = desk.dispatches(&worker);
     let elsewhere = desk.dispatches(&other);
-    let wants: Vec<bool> = given.iter().chain(&elsewhere).map(|dispatch| dispatch.events).collect();
+    let wants: Vec<bool> = given
+        .iter()
+        .chain(&elsewhere)
+        .map(|dispatch| dispatch.detail.as_ref().is_some_and(|detail| detail.events))
+        .collect();
     assert_eq!(wants, [true, false]);
     let holder = if number(given[0].task) == 1 { &worker } else { &other };
     let stranger = if number(given[0].task) == 1 { &other } else { &worker };

@@ -284,12 +284,12 @@ impl World {
             if !self.wire.waiting.insert((conn, lease)) {
                 continue;
             }
+            let (kind, confirm) = (kind_number(&dispatch.kind), dispatch.confirm());
             let payload = match dispatch.payload {
                 Data::Inline(bytes) => Some(bytes),
                 Data::Stored(stored) => self.disk.value(stored),
             };
             let payload = Digest::of(&payload.unwrap_or_default());
-            let (kind, confirm) = (kind_number(&dispatch.kind), dispatch.confirm);
             self.note(Event::LeaseGiven { life, worker, incarnation, lease, kind, payload, confirm });
         }
     }

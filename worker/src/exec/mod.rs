@@ -16,7 +16,8 @@
 //! what replaces them never becomes more than a part of that one argument. The payload is the program's
 //! standard input, its standard output is the result, and exit code 0 is success; anything else fails the
 //! attempt with the end of standard error as its text. The program leads a process group of its own, and
-//! the whole group is killed when it ends, when the task is cancelled or lost, or when its time is up.
+//! the whole group is killed when it ends, when the task is cancelled or lost, or when its time is up. Where the
+//! task belongs to a trace, `TRACEPARENT` and `TRACESTATE` are set in its environment.
 
 mod config;
 mod group;

@@ -35,7 +35,7 @@ pub(super) async fn run(program: &Program, task: &Task, context: &Context) -> Re
     };
     let folder = scratch.as_ref().map(|scratch| scratch.0.as_path()).or(program.cwd.as_deref());
     let argv = fill(&program.argv, &task.id.to_string(), attempt, &task.kind);
-    let (mut child, mut group) = start(program, &argv, folder)?;
+    let (mut child, mut group) = start(program, &argv, folder, context)?;
     let ran = tokio::select! {
         ran = to_its_end(&mut child, &mut group, &task.payload, program.output_max) => ran,
         () = context.cancelled() => return Err(HandlerError::from("it was stopped")),
@@ -85,10 +85,23 @@ async fn to_its_end(child: &mut Child, group: &mut Group, payload: &[u8], output
     }
 }
 
-fn start(program: &Program, argv: &[String], folder: Option<&Path>) -> Result<(Child, Group), HandlerError> {
+fn start(
+    program: &Program,
+    argv: &[String],
+    folder: Option<&Path>,
+    context: &Context,
+) -> Result<(Child, Group), HandlerError> {
     let (file, arguments) = argv.split_first().ok_or_else(|| HandlerError::from("there is no program"))?;
     let mut command = Command::new(file);
     command.args(arguments).env_clear().envs(&program.env);
+    if let Some(trace) = context.trace() {
+        command.env("TRACEPARENT", trace.to_string());
+        match context.trace_state() {
+            Some(state) => command.env("TRACESTATE", state.as_str()),
+            // What the worker itself was started with belongs to another trace.
+            None => command.env_remove("TRACESTATE"),
+        };
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     die_with_worker(&mut command);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ganger_common::codec::Blob;
 use ganger_common::message::{AttemptReport, EndDetail, FromWorker, Lease, Report as WireReport};
-use ganger_common::{AttemptEnd, ErrorCode};
+use ganger_common::{AttemptEnd, ErrorCode, Trace};
 
 use super::config::KindIndex;
 
@@ -107,6 +107,8 @@ pub struct Assignment {
     pub kind: KindIndex,
     /// Whether progress and partial results are wanted.
     pub events: bool,
+    /// The trace that the task belongs to.
+    pub trace: Option<Box<Trace>>,
     /// The payload.
     pub payload: Bytes,
 }

@@ -139,7 +139,8 @@ impl Hold {
                 entry.deadline = Some(deadline);
             }
         }
-        Assignment { ticket, lease: item.lease, kind: item.kind, events: item.events, payload: item.payload }
+        let Item { lease, kind, events, trace, payload, .. } = item;
+        Assignment { ticket, lease, kind, events, trace, payload }
     }
 
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Entry> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_common::message::{KnowledgeAnswer, Lease, ToWorker, Welcome};
 use ganger_common::version::Version;
-use ganger_common::{DecodeError, Epoch, ErrorCode, Revision};
+use ganger_common::{DecodeError, Epoch, ErrorCode, Revision, Trace};
 
 use super::config::{KindIndex, Kinds};
 use crate::replica::{Answer, Publication};
@@ -81,6 +81,8 @@ pub struct Item {
     pub events: bool,
     /// Longest run.
     pub run_limit: Option<Duration>,
+    /// The trace that the task belongs to; boxed because few have one.
+    pub trace: Option<Box<Trace>>,
     /// The payload.
     pub payload: Bytes,
 }
@@ -190,6 +192,7 @@ impl Tasks<'_> {
                 confirm: detail.confirm,
                 events: detail.events,
                 run_limit: detail.run_limit_ms.map(Duration::from_millis),
+                trace: detail.trace.map(|context| Box::new(Trace { context, state: detail.trace_state })),
                 payload: owned(self.frame, item.payload.0),
             });
         }

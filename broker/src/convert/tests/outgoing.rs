@@ -4,10 +4,13 @@ use bytes::Bytes;
 use ganger_common::codec::{Blob, Message};
 use ganger_common::limits::{BATCH_BYTES_TARGET, BATCH_ITEMS_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use ganger_common::message::{self as wire, Durability, ToClient, ToWorker};
-use ganger_common::{Attempt, Epoch, ErrorCode, Outcome, Revision, decode, view};
+use ganger_common::{
+    Attempt, Epoch, ErrorCode, Outcome, Revision, Trace, TraceContext, TraceState, decode, view,
+};
 use ganger_scheduler::Config;
 use ganger_scheduler::effect::{
-    ClientReply, Dispatch, Entry, KnowledgeAnswer, OutcomeItem, Refusal, Refused, Welcome, WorkerCommand,
+    ClientReply, Dispatch, DispatchDetail, Entry, KnowledgeAnswer, OutcomeItem, Refusal, Refused, Welcome,
+    WorkerCommand,
 };
 use ganger_scheduler::record::Change;
 
@@ -52,9 +55,7 @@ fn dispatch(number: u8, bytes: usize) -> Dispatch {
         attempt: Attempt(1),
         kind: "k".into(),
         payload: vec![2; bytes].into(),
-        run_limit: None,
-        confirm: false,
-        events: false,
+        detail: None,
     }
 }
 
@@ -150,13 +151,27 @@ fn what_the_scheduler_says_reaches_the_client_unchanged() {
 
 #[test]
 fn what_the_scheduler_says_reaches_the_worker_unchanged() {
-    let confirmed = Dispatch { run_limit: Some(Duration::from_secs(1)), confirm: true, ..dispatch(1, 1) };
+    let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse::<TraceContext>().unwrap();
+    let state: TraceState = "congo=1".parse().unwrap();
+    let detail = DispatchDetail {
+        run_limit: Some(Duration::from_secs(1)),
+        confirm: true,
+        events: false,
+        trace: Some(Trace { context, state: Some(state.clone()) }),
+    };
+    let confirmed = Dispatch { detail: Some(Box::new(detail)), ..dispatch(1, 1) };
     let wire_item = wire::DispatchItem {
         task: id(1),
         attempt: Attempt(1),
         kind: "k".into(),
         payload: Blob(&[2]),
-        detail: Some(wire::DispatchDetail { run_limit_ms: Some(1_000), confirm: true, events: false }),
+        detail: Some(wire::DispatchDetail {
+            run_limit_ms: Some(1_000),
+            confirm: true,
+            events: false,
+            trace: Some(context),
+            trace_state: Some(state),
+        }),
     };
     let leases = || vec![lease(1)].into();
     let code = Some(ErrorCode::Stale);

@@ -1,6 +1,7 @@
 //! Bytes to records.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ganger_common::{
@@ -211,11 +212,11 @@ fn name(record: &mut Record, lsn: Lsn, spans: &mut Spans) -> Vec<(Stored, Span)>
 fn options(from: &mut Reader<'_>) -> Result<TaskOptions> {
     let what = "the options of a task";
     let fields = from.array(what)?;
-    if !matches!(fields, 10 | 11) {
+    if !matches!(fields, 10 | 11 | 13) {
         return Err(from.expected(0, what));
     }
     let priority = from.int("a priority")?;
-    Ok(TaskOptions {
+    let mut options = TaskOptions {
         priority: i16::try_from(priority).map_err(|_| from.expected(0, "a priority"))?,
         delay_ms: from.uint("a delay")?,
         ttl_ms: from.option(|from| from.uint("a time to live"))?,
@@ -226,8 +227,22 @@ fn options(from: &mut Reader<'_>) -> Result<TaskOptions> {
         knowledge: from.option(|from| from.uint("a revision"))?.map(Revision),
         detached: from.flag("whether it is detached")?,
         events: from.flag("whether events are wanted")?,
-        account: (fields == 11).then(|| account(from)).transpose()?,
-    })
+        ..TaskOptions::default()
+    };
+    if fields > 10 {
+        options.account = from.option(account)?;
+    }
+    if fields == 13 {
+        options.trace = Some(parsed(from, "a traceparent")?);
+        options.trace_state = from.option(|from| parsed(from, "a tracestate"))?;
+    }
+    Ok(options)
+}
+
+/// A text that stands for a value.
+fn parsed<T: FromStr>(from: &mut Reader<'_>, what: &'static str) -> Result<T> {
+    let text = from.text(what)?;
+    text.parse().map_err(|_| from.expected(text.len(), what))
 }
 
 pub(crate) fn attempt_ended(from: &mut Reader<'_>) -> Result<AttemptEnded> {

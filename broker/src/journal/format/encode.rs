@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ganger_common::{ClientId, TaskId, TaskOptions, WorkerId};
+use ganger_common::{ClientId, TaskId, TaskOptions, TraceState, WorkerId};
 use ganger_scheduler::input::NewTask;
 use ganger_scheduler::record::{AttemptEnded, Cause, Change, Record, Settlement};
 
@@ -151,9 +151,15 @@ fn options(to: &mut Writer<'_>, options: &TaskOptions) {
         knowledge,
         detached,
         events,
+        trace,
+        trace_state,
         account,
     } = options;
-    to.array(if account.is_some() { 11 } else { 10 });
+    to.array(match (trace, account) {
+        (Some(_), _) => 13,
+        (None, Some(_)) => 11,
+        (None, None) => 10,
+    });
     to.int(i64::from(*priority));
     to.uint(*delay_ms);
     to.option(*ttl_ms, Writer::uint);
@@ -164,8 +170,14 @@ fn options(to: &mut Writer<'_>, options: &TaskOptions) {
     to.option(knowledge.map(|revision| revision.0), Writer::uint);
     to.flag(*detached);
     to.flag(*events);
-    if let Some(account) = account {
-        to.bin(&account.0);
+    match (account, trace) {
+        (Some(account), _) => to.bin(&account.0),
+        (None, Some(_)) => to.nil(),
+        (None, None) => {}
+    }
+    if let Some(trace) = trace {
+        to.text(&trace.to_string());
+        to.option(trace_state.as_ref().map(TraceState::as_str), Writer::text);
     }
 }
 

@@ -20,6 +20,8 @@ impl<'a> Entropy<'a> {
             knowledge: self.some(Self::revision),
             detached: self.bool(),
             events: self.bool(),
+            trace: self.some(Self::trace),
+            trace_state: self.some(Self::trace_state),
             account: None,
         }
     }
@@ -369,6 +371,8 @@ impl<'a> Entropy<'a> {
                 run_limit_ms: this.some(Self::u64),
                 confirm: this.bool(),
                 events: this.bool(),
+                trace: this.some(Self::trace),
+                trace_state: this.some(Self::trace_state),
             }),
         }
     }

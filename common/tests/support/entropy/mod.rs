@@ -6,7 +6,10 @@ mod views;
 use ganger_common::codec::{Blob, List, Text};
 use ganger_common::message::{Durability, Lease};
 use ganger_common::version::Version;
-use ganger_common::{Attempt, Epoch, ErrorCode, Revision, SessionToken, TaskId, WorkerId};
+use ganger_common::{
+    Attempt, Epoch, ErrorCode, Revision, SessionToken, SpanId, TaskId, TraceContext, TraceId, TraceState,
+    WorkerId,
+};
 use proptest::prelude::*;
 
 /// What messages are made of. They borrow from it, as they borrow from a frame.
@@ -142,6 +145,16 @@ impl<'a> Entropy<'a> {
 
     fn durability(&mut self) -> Durability {
         self.pick(&[Durability::Memory, Durability::Journal])
+    }
+
+    fn trace(&mut self) -> TraceContext {
+        let trace = TraceId::from_bytes(self.id()).or(TraceId::from_bytes([1; 16]));
+        let span = SpanId::from_bytes(self.u64().max(1).to_be_bytes());
+        TraceContext::new(trace.unwrap(), span.unwrap(), self.u16() as u8)
+    }
+
+    fn trace_state(&mut self) -> TraceState {
+        format!("ganger={}", self.u64()).parse().unwrap()
     }
 
     fn lease(&mut self) -> Lease {

@@ -33,6 +33,7 @@ impl Entropy<'_> {
             worker: self.some(Self::worker),
             worker_name: self.some(Self::string),
             error: self.some(Self::string),
+            trace_id: self.some(|this| this.trace().trace_id()),
             attempts: self.list::<_, 9>(Self::attempt_view).0,
         }
     }
