@@ -35,6 +35,7 @@ mod refusal;
 mod reply;
 mod socket;
 mod tls;
+mod traced;
 mod visitors;
 
 pub use api::description;

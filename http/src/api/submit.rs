@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use ganger_client::{Client, NewTask, TaskHandle, TaskOutcome, as_completed};
 use ganger_common::message::Durability;
-use ganger_common::{TaskId, TaskOptions};
+use ganger_common::{TaskId, TaskOptions, Trace};
 use tokio::time::Instant;
 
 use super::Refused;
@@ -24,12 +24,13 @@ use crate::model::{
 };
 use crate::params::{Params, Span};
 use crate::refusal::Refusal;
+use crate::traced::{TraceParams, Traced};
 
 /// Hands in a task, or an array of tasks.
 #[utoipa::path(
     post,
     path = "/v1/tasks",
-    params(WaitParams),
+    params(WaitParams, TraceParams),
     request_body(content((OneOrMany = "application/json"), (OneOrMany = "application/msgpack"))),
     responses(
         (status = 200, description = "All have their outcomes", body = Handed),
@@ -41,6 +42,7 @@ pub(crate) async fn submit(
     State(app): State<Arc<App>>,
     caller: Caller,
     Params(params): Params<WaitParams>,
+    Traced(trace): Traced,
     body: Taken,
 ) -> Result<Response, Refusal> {
     let wait = params.wait.map(Span::wait).transpose()?;
@@ -49,7 +51,7 @@ pub(crate) async fn submit(
         true => read_all(&body)?,
         false => vec![body.read::<Task>()?],
     };
-    let new = |task| new_task(task, |_| ());
+    let new = |task| new_task(task, |options| belong(options, trace.as_ref()));
     let tasks = tasks.into_iter().map(new).collect::<Result<Vec<_>, _>>()?;
     drop(body);
     let verdicts = answered(&caller.client, hand_in(&caller.client, tasks)).await?;
@@ -87,6 +89,13 @@ pub(crate) fn new_task(task: Task, adjust: impl FnOnce(&mut TaskOptions)) -> Res
         Some(id) => new.id(id),
         None => new,
     })
+}
+
+/// A task that names no span comes from that of the request.
+fn belong(options: &mut TaskOptions, trace: Option<&Trace>) {
+    if let (None, None, Some(trace)) = (&options.trace, &options.trace_state, trace) {
+        (options.trace, options.trace_state) = (Some(trace.context), trace.state.clone());
+    }
 }
 
 /// What the broker said to one task.

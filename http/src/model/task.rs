@@ -2,8 +2,9 @@
 
 use ganger_common::limits::{BATCH_ITEMS_MAX, DELAY_MAX};
 use ganger_common::message::Durability;
+use ganger_common::trace::claimed;
 use ganger_common::view::TaskState;
-use ganger_common::{Attempt, Outcome, Revision, TaskId, TaskOptions};
+use ganger_common::{Attempt, Outcome, Revision, TaskId, TaskOptions, TraceContext, TraceState};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -70,6 +71,14 @@ pub(crate) struct Options {
     /// Its worker tells how far it is, for whoever follows it.
     #[serde(default)]
     events: bool,
+    /// The span that it comes from, as a W3C `traceparent`. Default: that of the request's headers.
+    #[serde(default, deserialize_with = "claimed")]
+    #[schema(value_type = Option<String>, pattern = "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+    trace: Option<TraceContext>,
+    /// What goes with it, as a W3C `tracestate`.
+    #[serde(default, deserialize_with = "claimed")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 512)]
+    trace_state: Option<TraceState>,
 }
 
 impl From<Options> for TaskOptions {
@@ -84,6 +93,8 @@ impl From<Options> for TaskOptions {
             backoff_ms: options.backoff_ms,
             knowledge: options.knowledge,
             events: options.events,
+            trace: options.trace,
+            trace_state: options.trace_state,
             // The outcome is kept, and asked for by whoever wants it: a submitter over HTTP has no stream.
             detached: true,
             ..Self::default()
