@@ -99,13 +99,21 @@ fn every_crate_knows_only_what_its_place_allows() {
         ("common", &[]),
         ("scheduler", &["ganger-common"]),
         ("transport", &["ganger-common"]),
+        ("otlp", &["ganger-common"]),
         (
             "broker",
-            &["ganger-client", "ganger-common", "ganger-http", "ganger-scheduler", "ganger-transport"],
+            &[
+                "ganger-client",
+                "ganger-common",
+                "ganger-http",
+                "ganger-otlp",
+                "ganger-scheduler",
+                "ganger-transport",
+            ],
         ),
         // Through what a client may do, and no other way.
         ("http", &["ganger-client", "ganger-common"]),
-        ("worker", &["ganger-common", "ganger-transport"]),
+        ("worker", &["ganger-common", "ganger-otlp", "ganger-transport"]),
         ("client", &["ganger-common", "ganger-transport"]),
         ("examples", &["ganger-broker", "ganger-client", "ganger-common", "ganger-worker"]),
     ];
@@ -201,7 +209,7 @@ fn a_test_waits_for_conditions_and_not_for_time() {
 /// What a peer does can be an error and never a panic, so whoever is sure of something says why.
 #[test]
 fn what_cannot_fail_says_why() {
-    for krate in ["common", "scheduler", "transport", "broker", "worker", "client", "http"] {
+    for krate in ["common", "scheduler", "transport", "broker", "worker", "client", "http", "otlp"] {
         for file in rust_files(&repository().join(krate).join("src")) {
             let text = product_code(&read(&file));
             let lines: Vec<&str> = text.lines().map(str::trim_start).collect();

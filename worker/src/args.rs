@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use ganger_common::limits::WORKER_SLOTS_MAX;
 use ganger_transport::Endpoint;
 use ganger_transport::door::{ClientKeys, KeyError, PublicKey};
+use ganger_worker::otlp::Collector;
 use ganger_worker::{DEFAULT_BROKER, builtin};
 
 /// Most workers in one process.
@@ -35,6 +36,11 @@ pub(crate) struct Args {
     /// The public key of the broker, without which nobody is trusted
     #[arg(long, env = "GANGER_BROKER_KEY", value_name = "KEY", requires = "secret_key")]
     pub(crate) broker_key: Option<PublicKey>,
+
+    /// Where spans go that belong to a sampled trace: an OpenTelemetry collector over HTTP, as in
+    /// http://127.0.0.1:4318 [default: nowhere]
+    #[arg(long, env = "GANGER_OTLP", value_name = "URL")]
+    pub(crate) otlp: Option<Collector>,
 
     /// A label for people [default: the name of the host]
     #[arg(long, env = "GANGER_NAME")]
@@ -161,6 +167,7 @@ mod tests {
             (["--drain-deadline", "soon"], "30s"),
             (["--log-format", "xml"], "json"),
             (["--instances", "0"], "1..=10000"),
+            (["--otlp", "https://collector"], "http://127.0.0.1:4318"),
         ] {
             let error = Args::try_parse_from(["ganger-worker"].into_iter().chain(flags)).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

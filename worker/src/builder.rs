@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ganger_common::limits::{KIND_BYTES_MAX, NAME_BYTES_MAX, WORKER_KINDS_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::publish::{BROADCAST_PREFIX, KNOWLEDGE_PREFIX, PULSE};
+use ganger_otlp::Exporter;
 use ganger_transport::door::ClientKeys;
 use ganger_transport::zmq::ZmqConnector;
 use ganger_transport::{Connector, Endpoint, Limits};
@@ -35,6 +36,7 @@ pub struct Builder {
     drain_deadline: Duration,
     limits: Limits,
     keys: Option<ClientKeys>,
+    spans: Option<Exporter>,
 }
 
 impl Default for Builder {
@@ -49,6 +51,7 @@ impl Default for Builder {
             drain_deadline: DRAIN_DEADLINE,
             limits: Limits::default(),
             keys: None,
+            spans: None,
         }
     }
 }
@@ -138,6 +141,14 @@ impl Builder {
         self
     }
 
+    /// Exports a span for each attempt at a task that belongs to a sampled trace; what the handler calls then
+    /// belongs to that span. The program that has the [`Sending`](ganger_otlp::Sending) ends it after the worker.
+    #[must_use]
+    pub fn spans(mut self, exporter: Exporter) -> Self {
+        self.spans = Some(exporter);
+        self
+    }
+
     /// A worker over ZeroMQ.
     ///
     /// # Errors
@@ -178,6 +189,7 @@ impl Builder {
             host,
             slots,
             self.drain_deadline,
+            self.spans,
         ))
     }
 }

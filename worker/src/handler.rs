@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 
 use crate::error::HandlerError;
 use crate::session::{End, Failure};
+use crate::spans::RunSpan;
 use crate::task::{Context, Task};
 
 type Running = Pin<Box<dyn Future<Output = Result<Bytes, HandlerError>> + Send>>;
@@ -50,7 +51,16 @@ impl Handler {
 }
 
 /// Runs an asynchronous handler to its end, whatever that is.
-pub(crate) async fn run_async(handler: &AsyncHandler, task: Task, context: Context) -> End {
+pub(crate) async fn run_async(handler: &AsyncHandler, task: Task, mut context: Context) -> End {
+    let span = RunSpan::begin(&task, &mut context);
+    let end = poll_to_its_end(handler, task, context).await;
+    if let Some(mut span) = span {
+        span.end(&end);
+    }
+    end
+}
+
+async fn poll_to_its_end(handler: &AsyncHandler, task: Task, context: Context) -> End {
     // The handler's own values may be left half-changed by a panic; they are its author's.
     let running = match catch_unwind(AssertUnwindSafe(|| handler(task, context))) {
         Ok(running) => running,
@@ -63,11 +73,16 @@ pub(crate) async fn run_async(handler: &AsyncHandler, task: Task, context: Conte
 }
 
 /// Runs a blocking handler to its end, whatever that is.
-pub(crate) fn run_blocking(handler: &BlockingHandler, task: Task, context: Context) -> End {
-    match catch_unwind(AssertUnwindSafe(|| handler(task, context))) {
+pub(crate) fn run_blocking(handler: &BlockingHandler, task: Task, mut context: Context) -> End {
+    let span = RunSpan::begin(&task, &mut context);
+    let end = match catch_unwind(AssertUnwindSafe(|| handler(task, context))) {
         Ok(result) => ended(result),
         Err(panic) => panicked(&*panic),
+    };
+    if let Some(mut span) = span {
+        span.end(&end);
     }
+    end
 }
 
 fn ended(result: Result<Bytes, HandlerError>) -> End {

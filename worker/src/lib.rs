@@ -5,7 +5,7 @@
 //! - [`Builder`], [`Worker`], [`WorkerHandle`], [`Stopped`]: what a program uses.
 //! - [`Task`], [`Context`], [`HandlerError`], [`replica::Knowledge`]: what a handler sees.
 //! - [`builtin`], [`exec`]: what the stock binary serves.
-//! - [`Engine`]: threads, for programs that run many workers.
+//! - [`Engine`]: threads, for programs that run many workers. [`otlp`]: where spans go.
 //! - [`session`], [`replica`]: the worker's side of the protocol as values without I/O, which a simulator
 //!   can drive.
 
@@ -26,6 +26,7 @@ pub mod replica;
 pub mod session;
 mod shared;
 mod shell;
+mod spans;
 mod task;
 pub mod time;
 mod worker;
@@ -33,6 +34,7 @@ mod worker;
 pub use builder::{Builder, DEFAULT_BROKER};
 pub use engine::Engine;
 pub use error::{HandlerError, WorkerError};
+pub use ganger_otlp as otlp;
 pub use replica::Knowledge;
 pub use session::StopReason;
 pub use task::{Context, FencingToken, Task};

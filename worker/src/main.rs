@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ganger_transport::door::ClientKeys;
 use ganger_transport::{raise_nofile_limit, zmq::ZmqConnector};
+use ganger_worker::otlp::{Exporter, Sending};
 use ganger_worker::{Engine, Stopped, Worker, WorkerError, WorkerHandle, builtin, exec};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -17,6 +18,8 @@ use args::{Args, LogFormat};
 
 /// How long the process stays after everything has been said.
 const EXIT_LINGER: Duration = Duration::from_millis(20);
+/// What a collector calls this program.
+const SERVICE: &str = "ganger-worker";
 
 fn main() {
     let args = Args::read();
@@ -32,11 +35,21 @@ fn main() {
     };
     let keys = args.keys().unwrap_or_else(|error| wrong(&format!("--secret-key: {error}")));
     raise_nofile_limit();
+    let sending = match args.otlp.clone().map(|collector| Exporter::start(collector, SERVICE)).transpose() {
+        Ok(sending) => sending,
+        Err(error) => {
+            eprintln!("error: cannot start the export of spans: {error}");
+            std::process::exit(1)
+        }
+    };
+    let exporter = sending.as_ref().map(Sending::exporter);
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start a runtime")
-        .and_then(|runtime| runtime.block_on(run(&args, &programs, keys)));
+        .and_then(|runtime| runtime.block_on(run(&args, &programs, keys, exporter)));
+    // Last, so that the spans of what was finished in the drain are among them.
+    sending.into_iter().for_each(Sending::finish);
     match result {
         Ok(true) => {}
         Ok(false) => std::process::exit(3),
@@ -68,7 +81,12 @@ fn start_log(args: &Args) -> Result<(), String> {
 }
 
 /// Returns whether the broker knows everything.
-async fn run(args: &Args, programs: &exec::Programs, keys: Option<ClientKeys>) -> anyhow::Result<bool> {
+async fn run(
+    args: &Args,
+    programs: &exec::Programs,
+    keys: Option<ClientKeys>,
+    exporter: Option<&Exporter>,
+) -> anyhow::Result<bool> {
     // Before anything runs: a signal that came earlier would end the process on the spot.
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let engine = std::sync::Arc::new(Engine::for_this_machine()?);
@@ -76,8 +94,8 @@ async fn run(args: &Args, programs: &exec::Programs, keys: Option<ClientKeys>) -
     let mut workers = JoinSet::new();
     let mut handles = Vec::new();
     for number in 1..=args.instances {
-        let worker =
-            build(args, programs, number, &connector).unwrap_or_else(|error| wrong(&explain(&error)));
+        let worker = build(args, programs, number, &connector, exporter)
+            .unwrap_or_else(|error| wrong(&explain(&error)));
         tracing::debug!(worker = %worker.id(), number, "a worker starts");
         handles.push(worker.handle());
         let engine = engine.clone();
@@ -111,6 +129,7 @@ fn build(
     programs: &exec::Programs,
     number: u32,
     connector: &ZmqConnector,
+    exporter: Option<&Exporter>,
 ) -> Result<Worker, WorkerError> {
     let mut builder = Worker::builder().connect(args.broker.to_string()).drain_deadline(args.drain_deadline);
     if let Some(knowledge) = &args.knowledge {
@@ -123,6 +142,9 @@ fn build(
     }
     if let Some(slots) = args.slots {
         builder = builder.slots(slots);
+    }
+    if let Some(exporter) = exporter {
+        builder = builder.spans(exporter.clone());
     }
     for kind in args.builtin_kinds() {
         builder = builtin::serve(builder, kind);

@@ -14,6 +14,7 @@ use crate::executor::Running;
 use crate::lone::Pace;
 use crate::replica::Knowledge;
 use crate::session::{Assignment, End, KindIndex, Session, Ticket};
+use crate::spans::Tracer;
 use crate::time::{Clock, Time};
 
 /// The session, and who sleeps.
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) worker: WorkerId,
     pub(crate) knowledge: Knowledge,
+    /// Where the spans of attempts go, if anywhere.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 /// Behind the lock. Whoever goes to sleep writes it down under the same lock under which it saw that
@@ -107,6 +110,7 @@ impl Shared {
         clock: Clock,
         worker: WorkerId,
         knowledge: Knowledge,
+        tracer: Option<Tracer>,
     ) -> Self {
         let paces = session.kinds().iter().map(|_| Pace::default()).collect();
         let guarded = Guarded {
@@ -128,6 +132,7 @@ impl Shared {
             clock,
             worker,
             knowledge,
+            tracer,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ganger_common::{SessionToken, WorkerId};
+use ganger_otlp::Exporter;
 use ganger_transport::Connector;
 use ganger_transport::zmq::ZmqConnector;
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ use crate::replica::Knowledge;
 use crate::session::{Config, Kinds, Session, Stop, StopReason};
 use crate::shared::{Seat, Shared};
 use crate::shell::{Order, Places, Shell};
+use crate::spans::Tracer;
 use crate::time::Clock;
 
 /// Orders that wait to be taken; more than two make no difference.
@@ -55,6 +57,7 @@ pub struct Worker<C = ZmqConnector> {
     on_broadcast: Option<Arc<BroadcastHandler>>,
     config: Config,
     knowledge: Knowledge,
+    spans: Option<Exporter>,
     orders: mpsc::Sender<Order>,
     inbox: mpsc::Receiver<Order>,
 }
@@ -114,6 +117,7 @@ impl<C: Connector> Worker<C> {
         host: String,
         slots: u32,
         drain_deadline: Duration,
+        spans: Option<Exporter>,
     ) -> Self {
         let (kinds, table): (Vec<String>, Vec<Handler>) = handlers.into_iter().unzip();
         let worker = WorkerId(Uuid::now_v7());
@@ -131,7 +135,7 @@ impl<C: Connector> Worker<C> {
         };
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let knowledge = Knowledge::new();
-        Self { connector, places, table: table.into(), on_broadcast, config, knowledge, orders, inbox }
+        Self { connector, places, table: table.into(), on_broadcast, config, knowledge, spans, orders, inbox }
     }
 
     /// This incarnation.
@@ -173,8 +177,10 @@ impl<C: Connector> Worker<C> {
     ) -> Result<Stopped, WorkerError> {
         let thread = engine.thread_of(&self.connector)?;
         let (clock, slots, id) = (Clock::start(), self.config.slots, self.config.worker);
+        let worker = self.config.name.clone();
+        let tracer = self.spans.map(|exporter| Tracer { exporter, worker });
         let session = Session::new(self.config, self.knowledge.clone(), clock.now());
-        let shared = Arc::new(Shared::new(session, slots, clock, id, self.knowledge));
+        let shared = Arc::new(Shared::new(session, slots, clock, id, self.knowledge, tracer));
         let executors = (0..slots as usize).filter_map(|number| {
             let seat = Arc::new(Seat::new(shared.clone(), number));
             engine.spawn_handlers(execute(seat, self.table.clone()))
