@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use ganger_common::message::Durability;
+use ganger_otlp::SpansTo;
 use ganger_transport::Endpoint;
 
 use crate::settings::{Given, Origin, parse};
 use crate::values::{
-    HttpAt, LogFormat, count, durability, endpoint, file, filter, http, log_format, path, size, span, switch,
+    HttpAt, LogFormat, collector, count, durability, endpoint, file, filter, http, log_format, path, size,
+    span, switch,
 };
 
 macro_rules! settings {
@@ -153,6 +155,9 @@ settings! {
     http_tls_cert: PathBuf = file, "FILE", "GANGER_HTTP_TLS_CERT", "none";
     /// The secret key that goes with them, PEM
     http_tls_key: PathBuf = file, "FILE", "GANGER_HTTP_TLS_KEY", "none";
+    /// Where spans go that belong to a sampled trace: an OpenTelemetry collector over HTTP, as in
+    /// http://127.0.0.1:4318
+    otlp: SpansTo = collector, "URL", "GANGER_OTLP", "none";
     /// What an acknowledgement means: memory, as safe as this process, or journal, as safe as the disk
     durability: Durability = durability, "LEVEL", "GANGER_DURABILITY", "journal";
     /// Where the journal is; made when it is not there

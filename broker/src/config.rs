@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ganger_common::limits::{HELD_LEASES_MAX, KNOWLEDGE_BYTES_MAX, PAYLOAD_BYTES_MAX, WORKER_SLOTS_MAX};
 use ganger_common::message::Durability;
+use ganger_otlp::Collector;
 use ganger_transport::Endpoint;
 
 use crate::args::{Args, Settings};
@@ -31,6 +32,8 @@ pub struct Config {
     pub http_tls_cert: Option<PathBuf>,
     /// The secret key that goes with them.
     pub http_tls_key: Option<PathBuf>,
+    /// Where spans go that belong to a sampled trace, if anywhere.
+    pub otlp: Option<Collector>,
     /// What an acknowledgement means.
     pub durability: Durability,
     /// Where the journal is.
@@ -83,6 +86,7 @@ impl Default for Config {
             http_cleartext: false,
             http_tls_cert: None,
             http_tls_key: None,
+            otlp: None,
             durability: Durability::Journal,
             data: PathBuf::from(DATA),
             accept_loss: false,
@@ -167,6 +171,7 @@ impl Config {
             http_cleartext: or(settings.http_cleartext, default.http_cleartext),
             http_tls_cert: file(settings.http_tls_cert),
             http_tls_key: file(settings.http_tls_key),
+            otlp: settings.otlp.map_or(default.otlp, |given| given.value.0),
             durability: or(settings.durability, default.durability),
             data: or(settings.data, default.data),
             accept_loss: or(settings.accept_loss, default.accept_loss),

@@ -8,6 +8,7 @@ use ganger_common::Epoch;
 use ganger_common::limits::STORED_BYTES_MIN;
 use ganger_common::message::Durability;
 use ganger_http::{Gateway, Tls};
+use ganger_otlp::{Exporter, Sending};
 use ganger_transport::mem::MemServer;
 use ganger_transport::zmq::{ZmqPublisher, ZmqServer, let_out};
 use ganger_transport::{Endpoint, Joined, Publisher, Server, raise_nofile_limit};
@@ -23,8 +24,11 @@ use crate::keys::{KeyRing, Port};
 use crate::recovery::recover;
 use crate::seat::{self, Seat};
 use crate::server::{self, Sockets, Stop};
-use crate::shell::{LINGER, Reporter, Shell};
+use crate::shell::{LINGER, Reporter, Shell, Spans};
 use crate::writer::Writer;
+
+/// What a collector calls this program.
+const SERVICE: &str = "ganger-broker";
 
 /// Starts brokers.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub struct RunningBroker {
     stop: mpsc::Sender<Stop>,
     thread: Option<JoinHandle<Result<(), BrokerError>>>,
     gateway: Option<Gateway>,
+    /// Sends the spans of tasks.
+    sending: Option<Sending>,
 }
 
 impl Broker {
@@ -78,12 +84,16 @@ impl Broker {
             );
         }
         raise_nofile_limit();
+        let io = |what| move |source| BrokerError::Io { what, source };
+        let collector = config.otlp.clone();
+        let sending = collector.map(|collector| Exporter::start(collector, SERVICE)).transpose();
+        let sending = sending.map_err(io("cannot start the export of spans"))?;
+        let exporter = sending.as_ref().map(Sending::exporter).cloned();
         let posts = Posts::put_up(&config, keys.clone())?;
         let (porch, aside) = Porch::open(&config, keys.as_ref())?.unzip();
         let tls = porch.as_ref().and_then(Porch::tls);
         let (stop, stopped) = mpsc::channel(4);
         let (listening, is_listening) = std::sync::mpsc::channel();
-        let io = |what| move |source| BrokerError::Io { what, source };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -92,7 +102,8 @@ impl Broker {
             .name("ganger-broker".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    let ran = seat::run(|seat| run(config, posts, aside, seat, listening, stopped)).await;
+                    let ran =
+                        seat::run(|seat| run(config, posts, aside, exporter, seat, listening, stopped)).await;
                     let_out(LINGER).await;
                     ran.map_err(io("cannot start the loop's second thread"))?
                 })
@@ -105,7 +116,7 @@ impl Broker {
         match endpoints {
             Ok(endpoints) => {
                 let thread = Some(thread);
-                let broker = RunningBroker { endpoints, keys, tls, stop, thread, gateway: None };
+                let broker = RunningBroker { endpoints, keys, tls, stop, thread, gateway: None, sending };
                 broker.serving(porch)
             }
             // It did not come so far.
@@ -157,8 +168,10 @@ impl RunningBroker {
     /// What ended it.
     pub fn join(mut self) -> Result<(), BrokerError> {
         let ended = self.thread.take().map(JoinHandle::join);
-        // Last, so that requests that wait for what a drain lets finish have their answers.
+        // Behind the loop, so that requests that wait for what a drain lets finish have their answers.
         self.gateway.take().into_iter().for_each(Gateway::stop);
+        // Nobody waits for the spans of what the drain let finish.
+        self.sending.take().into_iter().for_each(Sending::finish);
         match ended {
             Some(Ok(result)) => result,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -181,13 +194,14 @@ async fn run(
     config: Config,
     posts: Posts,
     aside: Option<Aside>,
+    exporter: Option<Exporter>,
     seat: Seat,
     listening: Listening,
     stop: mpsc::Receiver<Stop>,
 ) -> Result<(), BrokerError> {
     match config.durability {
-        Durability::Memory => run_in_memory(config, &posts, aside, seat, &listening, stop).await,
-        Durability::Journal => run_on_disk(config, &posts, aside, seat, &listening, stop).await,
+        Durability::Memory => run_in_memory(config, &posts, aside, exporter, seat, &listening, stop).await,
+        Durability::Journal => run_on_disk(config, &posts, aside, exporter, seat, &listening, stop).await,
     }
 }
 
@@ -195,6 +209,7 @@ async fn run_in_memory(
     config: Config,
     posts: &Posts,
     aside: Option<Aside>,
+    exporter: Option<Exporter>,
     seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
@@ -207,7 +222,7 @@ async fn run_in_memory(
     };
     let _ = listening.send(endpoints);
     let mut shell = Shell::new(settings, sockets, MemoryJournal::default());
-    (shell.guard, shell.news) = (posts.guard(), Reporter::to(feed));
+    (shell.guard, shell.news, shell.spans) = (posts.guard(), Reporter::to(feed), Spans::to(exporter));
     server::go_on(shell, None, seat, config.drain_deadline, stop).await
 }
 
@@ -217,6 +232,7 @@ async fn run_on_disk(
     config: Config,
     posts: &Posts,
     aside: Option<Aside>,
+    exporter: Option<Exporter>,
     seat: Seat,
     listening: &Listening,
     stop: mpsc::Receiver<Stop>,
@@ -232,7 +248,7 @@ async fn run_on_disk(
     let mut guard = posts.guard();
     guard.recovered(&scheduler);
     let mut shell = Shell::around(clock, scheduler, sockets, writer);
-    (shell.guard, shell.news) = (guard, Reporter::to(feed));
+    (shell.guard, shell.news, shell.spans) = (guard, Reporter::to(feed), Spans::to(exporter));
     server::go_on(shell, Some(progress), seat, config.drain_deadline, stop).await
 }
 

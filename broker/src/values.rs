@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ganger_common::message::Durability;
+use ganger_otlp::SpansTo;
 use ganger_transport::Endpoint;
 use tracing_subscriber::EnvFilter;
 
@@ -81,6 +82,12 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
     }
 }
 
+/// Where spans go, if anywhere.
+pub(crate) fn collector(text: &str) -> Result<SpansTo, String> {
+    let wrong = "write the address of a collector, such as http://127.0.0.1:4318, or none";
+    text.parse().map_err(|_| wrong.to_owned())
+}
+
 /// What an acknowledgement means.
 pub(crate) fn durability(text: &str) -> Result<Durability, String> {
     let known = [Durability::Memory, Durability::Journal].into_iter().find(|known| known.as_str() == text);
@@ -142,7 +149,7 @@ mod tests {
         {
             assert_eq!(http(text), Ok(HttpAt(Some(shown.parse().unwrap()))), "{text}");
         }
-        assert_eq!(http("none"), Ok(HttpAt(None)));
+        assert_eq!((http("none"), collector("none")), (Ok(HttpAt(None)), Ok(SpansTo(None))));
         for text in ["", "7713", "127.0.0.1", "http://127.0.0.1:1", "broker:1", "localhost:"] {
             assert!(http(text).is_err(), "{text}");
         }

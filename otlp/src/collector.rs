@@ -24,8 +24,23 @@ pub struct Collector {
 
 /// What is wrong with the address of a collector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("allowed is the address of a collector, as in http://127.0.0.1:4318")]
+#[error("allowed is the address of a collector, as in http://127.0.0.1:4318, or none")]
 pub struct CollectorError;
+
+/// Where spans go, if anywhere: an address, or `none`, which takes back what another place of a setting gave.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SpansTo(pub Option<Collector>);
+
+impl FromStr for SpansTo {
+    type Err = CollectorError;
+
+    fn from_str(text: &str) -> Result<Self, CollectorError> {
+        match text {
+            "none" => Ok(Self(None)),
+            text => text.parse().map(|collector| Self(Some(collector))),
+        }
+    }
+}
 
 /// Why spans were not taken.
 #[derive(Debug)]
@@ -128,6 +143,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Collector>().unwrap().to_string(), meant);
         }
+        assert_eq!("none".parse(), Ok(SpansTo(None)));
     }
 
     #[test]

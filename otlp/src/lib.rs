@@ -13,6 +13,6 @@ mod exporter;
 mod proto;
 mod span;
 
-pub use collector::{Collector, CollectorError};
+pub use collector::{Collector, CollectorError, SpansTo};
 pub use exporter::{Counts, Exporter, FINISH_WITHIN, QUEUE_SPANS_MAX, Sending};
 pub use span::{Role, Span, Value};

@@ -72,6 +72,7 @@ pub use counters::Counters;
 pub use data::{Data, Stored};
 pub use effect::{ClientReply, Effect, Publication, WorkerCommand};
 pub use input::{ClientRequest, Input, WorkerRequest};
+pub use look::Traced;
 pub use record::{Lsn, Record};
 pub use recovery::{Birth, Recovery, RecoveryError};
 pub use scheduler::Scheduler;

@@ -1,16 +1,42 @@
 //! What whoever looks on may know of a task.
 
-use ganger_common::{Account, TaskId};
+use ganger_common::{Account, TaskId, TraceContext, TraceState};
 
 use crate::record::Lsn;
 use crate::scheduler::Scheduler;
 use crate::task::Task;
+use crate::time::Wall;
+
+/// A task that belongs to a trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Traced<'a> {
+    /// The span of its submitter.
+    pub context: TraceContext,
+    /// What goes with that.
+    pub state: Option<&'a TraceState>,
+    /// Its kind.
+    pub kind: &'a str,
+    /// When it was handed in.
+    pub submitted: Wall,
+}
 
 impl Scheduler {
     /// The kind of a task, as long as anything is remembered of it.
     pub fn kind_of(&self, task: TaskId) -> Option<&str> {
         let key = self.arena.find(task)?;
         Some(&self.queues.kind(self.arena[key].kind).name)
+    }
+
+    /// The trace of a task that has one, as long as anything is remembered of it.
+    pub fn traced(&self, task: TaskId) -> Option<Traced<'_>> {
+        let task = &self.arena[self.arena.find(task)?];
+        let options = &task.extra.as_ref()?.options;
+        Some(Traced {
+            context: options.trace?,
+            state: options.trace_state.as_ref(),
+            kind: &self.queues.kind(task.kind).name,
+            submitted: task.submitted,
+        })
     }
 
     /// The last record that is safe, and the last that was appended.

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use ganger_common::limits::WORKER_SLOTS_MAX;
 use ganger_transport::Endpoint;
 use ganger_transport::door::{ClientKeys, KeyError, PublicKey};
-use ganger_worker::otlp::Collector;
+use ganger_worker::otlp::SpansTo;
 use ganger_worker::{DEFAULT_BROKER, builtin};
 
 /// Most workers in one process.
@@ -38,9 +38,9 @@ pub(crate) struct Args {
     pub(crate) broker_key: Option<PublicKey>,
 
     /// Where spans go that belong to a sampled trace: an OpenTelemetry collector over HTTP, as in
-    /// http://127.0.0.1:4318 [default: nowhere]
-    #[arg(long, env = "GANGER_OTLP", value_name = "URL")]
-    pub(crate) otlp: Option<Collector>,
+    /// http://127.0.0.1:4318
+    #[arg(long, env = "GANGER_OTLP", default_value = "none", value_name = "URL")]
+    pub(crate) otlp: SpansTo,
 
     /// A label for people [default: the name of the host]
     #[arg(long, env = "GANGER_NAME")]

@@ -35,7 +35,7 @@ fn main() {
     };
     let keys = args.keys().unwrap_or_else(|error| wrong(&format!("--secret-key: {error}")));
     raise_nofile_limit();
-    let sending = match args.otlp.clone().map(|collector| Exporter::start(collector, SERVICE)).transpose() {
+    let sending = match args.otlp.0.clone().map(|collector| Exporter::start(collector, SERVICE)).transpose() {
         Ok(sending) => sending,
         Err(error) => {
             eprintln!("error: cannot start the export of spans: {error}");

@@ -49,6 +49,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             if !self.batch.is_empty() {
                 let upto = self.journal.append(&mut self.batch)?;
                 self.news.safe(upto);
+                self.spans.safe(upto);
                 self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
             } else if !self.read_values()? {
                 self.guard.decided();
@@ -68,6 +69,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             Effect::Append { lsn, record } => {
                 self.guard.on_record(&record, &self.scheduler);
                 self.news.written(lsn);
+                self.spans.record(lsn, &record, &self.scheduler);
                 if self.news.is_wanted() {
                     self.news.record(self.clock.now(), &record, &self.scheduler);
                 }
@@ -127,6 +129,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
                 status.counters.extend(figures(&self.journal));
                 status.counters.extend(self.guard.figures());
                 status.counters.extend(self.lookout.figures());
+                status.counters.extend(self.spans.figures());
             }
             ClientReply::Knowledge { answer, .. } => self.guard.answer(conn, answer),
             _ => {}

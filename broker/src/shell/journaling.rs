@@ -50,6 +50,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
     pub(crate) fn on_journal(&mut self) -> Result<(), BrokerError> {
         let upto = self.journal.append(&mut Vec::new())?;
         self.news.safe(upto);
+        self.spans.safe(upto);
         self.scheduler.handle(self.clock.now(), Input::Journaled { upto });
         Ok(())
     }

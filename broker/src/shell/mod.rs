@@ -2,7 +2,7 @@
 //!
 //! - [`conns`]: what is known of each connection.
 //! - `intake`: from events to inputs. `delivery`: from effects to messages. `values`: what they wait for.
-//! - `news`: what happens, for whoever watches.
+//! - `news`: what happens, for whoever watches. `spans`: the same of single tasks, for whoever traces.
 //! - `journaling`: how the journal gets on, and what follows from it. `lookout`: whether all is as it must be.
 
 mod conns;
@@ -11,6 +11,7 @@ mod intake;
 mod journaling;
 mod lookout;
 mod news;
+mod spans;
 mod values;
 
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub use conns::Side;
 use journaling::Journaling;
 use lookout::Lookout;
 pub(crate) use news::Reporter;
+pub(crate) use spans::Spans;
 use values::Reads;
 
 /// How long the transports may take at the end to deliver what was said.
@@ -61,6 +63,8 @@ pub struct Shell<S, P, J> {
     pub(crate) guard: Guard,
     /// What happens, for whoever watches.
     pub(crate) news: Reporter,
+    /// The spans of tasks, for a collector.
+    pub(crate) spans: Spans,
     counters_logged: Time,
     lookout: Lookout,
     /// Messages on their way out; kept to use its memory again.
@@ -92,6 +96,7 @@ impl<S: Server, P: Publisher, J: Journal> Shell<S, P, J> {
             counters: Counters::default(),
             guard: Guard::default(),
             news: Reporter::default(),
+            spans: Spans::default(),
             counters_logged: Time::default(),
             lookout: Lookout::default(),
             frames: Vec::new(),

@@ -113,7 +113,7 @@ fn submit<'a>(choices: &mut Choices<'a>) -> Submit<'a> {
 fn options(choices: &mut Choices<'_>) -> TaskOptions {
     let mut options = TaskOptions::default();
     for _ in 0..=choices.up_to(2) {
-        match choices.up_to(9) {
+        match choices.up_to(11) {
             0 => options.priority = choices.number() as i16,
             1 => options.delay_ms = choices.number(),
             2 => options.ttl_ms = Some(choices.number()),
@@ -123,6 +123,9 @@ fn options(choices: &mut Choices<'_>) -> TaskOptions {
             6 => options.backoff_ms = Some(choices.number()),
             7 => options.knowledge = Some(Revision(choices.number())),
             8 => options.detached = true,
+            9 => options.trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().ok(),
+            // Refused without the one before.
+            10 => options.trace_state = "a=1".parse().ok(),
             _ => options.events = true,
         }
     }

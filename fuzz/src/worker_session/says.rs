@@ -91,6 +91,8 @@ pub(super) fn publication(choices: &mut Choices<'_>) -> [Bytes; 3] {
     [topic, header.into(), Bytes::copy_from_slice(body)]
 }
 
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 fn tasks<'a>(choices: &mut Choices<'a>) -> Dispatch<'a> {
     let epoch = Epoch(if choices.rarely(8) { choices.number() } else { 7 });
     let mut tasks = Vec::new();
@@ -100,6 +102,8 @@ fn tasks<'a>(choices: &mut Choices<'a>) -> Dispatch<'a> {
             run_limit_ms: choices.flag().then(|| choices.number()),
             confirm: choices.flag(),
             events: choices.flag(),
+            trace: choices.rarely(4).then_some(TRACE).and_then(|trace| trace.parse().ok()),
+            trace_state: choices.rarely(4).then_some("a=1").and_then(|state| state.parse().ok()),
         };
         tasks.push(DispatchItem {
             task,

@@ -15,4 +15,5 @@ mod rights;
 mod socket;
 mod submitting;
 mod tls;
+mod tracing;
 mod watching;
