@@ -311,7 +311,7 @@ fn the_file_is_read_as_it_is_documented() {
 #[test]
 fn a_file_that_is_wrong_is_refused_by_line_and_shows_no_secret() {
     let key = SecretKey::generate().public();
-    let secret = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7XXX";
+    let secret = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7abc";
     for (line, says) in [
         (format!("{key}"), "no roles"),
         (format!("{key} sumbit"), "\"sumbit\" is no role"),

@@ -4,16 +4,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ganger_tests::cluster::Cluster;
 use ganger_tests::scale::shared;
-use ganger_tests::wait::Metronome;
-use ganger_worker::{Context, HandlerError, Worker};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use crate::house::{SOON, submit, web, with_worker};
+use crate::steps::{Part, Steps};
 
 /// An event, by its name and its data.
 type Event = (String, Value);
@@ -42,30 +39,12 @@ fn follow(at: &str, id: &str, mut look: impl FnMut(&Event)) -> Vec<Event> {
     events
 }
 
-/// Says how far it is until somebody has heard it, then gives a part of its result, and ends.
-async fn run(context: Context, is_heard: Arc<AtomicBool>) -> Result<String, HandlerError> {
-    let mut beats = Metronome::new(Duration::from_millis(20));
-    while !is_heard.load(Ordering::Relaxed) && !context.is_cancelled() {
-        context.progress(0.5, "half of it");
-        beats.beat().await;
-    }
-    context.partial("a part");
-    Ok("all of it".to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_follows_a_task_hears_how_far_it_is_and_how_it_ends() {
     let _turn = shared();
     let cluster = Cluster::start_with_http(&[]);
     let is_heard = Arc::new(AtomicBool::new(false));
-    let heard = is_heard.clone();
-    let worker = Worker::builder()
-        .connect(cluster.endpoints().workers.clone())
-        .handler("steps", move |_, context| run(context, heard.clone()))
-        .build()
-        .unwrap();
-    let (end, ends) = oneshot::channel::<()>();
-    let running = tokio::spawn(worker.run(async { drop(ends.await) }));
+    let steps = Steps::start(&cluster, Part::Last, is_heard.clone());
     let at = cluster.endpoints().http.clone().unwrap();
     let mut web = web(&cluster);
     let following = tokio::task::spawn_blocking(move || {
@@ -77,11 +56,10 @@ async fn whoever_follows_a_task_hears_how_far_it_is_and_how_it_ends() {
     assert_eq!(first.0, "progress");
     assert_eq!(first.1, json!({"attempt": 1, "fraction": 0.5, "text": "half of it"}));
     let part = events.iter().find(|(name, _)| name == "partial").unwrap();
-    assert_eq!(part.1, json!({"attempt": 1, "index": 0, "result": "a part"}));
+    assert_eq!(part.1, json!({"attempt": 1, "index": 0, "result": "the last part"}));
     let end_of_it = json!({"outcome": "succeeded", "attempt": 1, "result": "all of it"});
     assert_eq!((last.0.as_str(), &last.1), ("ended", &end_of_it));
-    drop(end);
-    running.await.unwrap().unwrap();
+    steps.stop().await;
 }
 
 #[test]

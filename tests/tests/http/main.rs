@@ -13,6 +13,7 @@ mod pages;
 mod refusals;
 mod rights;
 mod socket;
+mod steps;
 mod submitting;
 mod tls;
 mod tracing;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ganger_tests::binaries::repository;
 use ganger_tests::cluster::Cluster;
@@ -13,15 +12,14 @@ use ganger_tests::customer::Customer;
 use ganger_tests::diary::{self, Mark};
 use ganger_tests::process::{Ended, Proc};
 use ganger_tests::scale::{Scale, shared};
-use ganger_tests::wait::{Metronome, eventually};
+use ganger_tests::wait::eventually;
 use ganger_tests::work;
 use ganger_tests::ws::Ws;
-use ganger_worker::{Context, HandlerError, Worker};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::house::{SOON, submit, web, with_worker};
+use crate::steps::{Part, Steps};
 
 fn ws(cluster: &Cluster) -> Ws {
     Ws::connect(cluster.endpoints().http.as_deref().unwrap())
@@ -59,30 +57,12 @@ fn of_a_batch_each_is_taken_or_refused_and_each_outcome_is_told() {
     assert_eq!(of(&again, "ended")[0]["result"], json!({"n": 7}), "the same id is the same task");
 }
 
-/// Says how far it is until somebody has heard it, then gives a part of its result, and ends.
-async fn run(context: Context, is_heard: Arc<AtomicBool>) -> Result<String, HandlerError> {
-    context.partial("the first part");
-    let mut beats = Metronome::new(Duration::from_millis(20));
-    while !is_heard.load(Ordering::Relaxed) && !context.is_cancelled() {
-        context.progress(0.5, "half of it");
-        beats.beat().await;
-    }
-    Ok("all of it".to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_hands_in_hears_everything_that_a_task_says_from_the_first_word_on() {
     let _turn = shared();
     let cluster = Cluster::start_with_http(&[]);
     let is_heard = Arc::new(AtomicBool::new(false));
-    let heard = is_heard.clone();
-    let worker = Worker::builder()
-        .connect(cluster.endpoints().workers.clone())
-        .handler("steps", move |_, context| run(context, heard.clone()))
-        .build()
-        .unwrap();
-    let (end, ends) = oneshot::channel::<()>();
-    let running = tokio::spawn(worker.run(async { drop(ends.await) }));
+    let steps = Steps::start(&cluster, Part::First, is_heard.clone());
     let mut ws = ws(&cluster);
     let following = tokio::task::spawn_blocking(move || {
         ws.say(&json!({"req": 9, "do": "submit", "tasks": [{"kind": "steps"}], "follow": "all"}));
@@ -100,8 +80,7 @@ async fn whoever_hands_in_hears_everything_that_a_task_says_from_the_first_word_
         json!({"req": 9, "type": "progress", "id": id, "attempt": 1, "fraction": 0.5, "text": "half of it"});
     assert_eq!(*of(&said, "progress")[0], half);
     assert_eq!(of(&said, "ended")[0]["result"], "all of it");
-    drop(end);
-    running.await.unwrap().unwrap();
+    steps.stop().await;
 }
 
 #[test]
